@@ -1,0 +1,204 @@
+//! Every way this crate can refuse or fail, as one enum.
+//!
+//! A message names what was wrong, where, and what to do about it. Nothing that comes from outside (data, files,
+//! configuration, the machine) panics.
+
+use std::path::PathBuf;
+
+use crate::{Activation, Cost};
+
+/// The result of every fallible call in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with the values a caller needs to act on it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // ---- configuration: found before any work starts -------------------------------------------------------------
+    /// The network has no layers, or a layer of width zero, or its sizes do not fit in 32 bits.
+    #[error("network: {problem}")]
+    Architecture {
+        /// What is wrong, naming the layer.
+        problem: String,
+    },
+    /// This cost cannot be used with this output activation.
+    #[error("cost {cost} does not go with {activation} outputs; {cost} goes with: {allowed}")]
+    Pairing {
+        /// The cost asked for.
+        cost: Cost,
+        /// The activation of the last layer.
+        activation: Activation,
+        /// The output activations that this cost goes with.
+        allowed: String,
+    },
+    /// An option has a value outside its range.
+    #[error("{option} is {value}; it must be {want}")]
+    InvalidOption {
+        /// The option's name, as in the builder.
+        option: &'static str,
+        /// The value given.
+        value: String,
+        /// The range allowed.
+        want: &'static str,
+    },
+    /// A word that names no activation, cost, initialisation or plan.
+    #[error("unknown {what} '{word}'; known: {known}")]
+    UnknownName {
+        /// What the word should have named.
+        what: &'static str,
+        /// The word given.
+        word: String,
+        /// All the words that would do.
+        known: String,
+    },
+
+    // ---- data ----------------------------------------------------------------------------------------------------
+    /// An array has the wrong number of elements or columns.
+    #[error("{what}: expected {want}, got {got}")]
+    Shape {
+        /// Which array, and of which call.
+        what: String,
+        /// The shape needed, in words.
+        want: String,
+        /// The shape given, in words.
+        got: String,
+    },
+    /// There are no rows to work on.
+    #[error("{what} has no rows")]
+    Empty {
+        /// Which data set or array.
+        what: String,
+    },
+    /// A class label is not below the number of classes.
+    #[error("label {label} of row {row} is out of range: there are {classes} classes, numbered from 0")]
+    Label {
+        /// The row, from 0.
+        row: usize,
+        /// The label found there.
+        label: u32,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// A value that must be finite is NaN or infinite.
+    #[error("{what}: value {index} is {value}; every value must be finite")]
+    NotFinite {
+        /// Which array.
+        what: String,
+        /// The element, from 0, row by row.
+        index: usize,
+        /// The value found.
+        value: f32,
+    },
+
+    // ---- files ---------------------------------------------------------------------------------------------------
+    /// The operating system refused to open, read or write a file.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A file is not what its format says it must be.
+    #[error("{path}: {problem}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
+
+    // ---- training ------------------------------------------------------------------------------------------------
+    /// The cost became NaN or infinite. The network keeps its parameters, which can be read and looked at.
+    #[error(
+        "training diverged: the cost became {cost} in epoch {epoch}, step {step} (both counted from 1); \
+         a smaller learning rate usually helps"
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The mini-batch within the epoch, from 1.
+        step: usize,
+        /// The value of the cost there.
+        cost: f32,
+    },
+
+    // ---- devices -------------------------------------------------------------------------------------------------
+    /// No adapter fits what was asked for.
+    #[error("no adapter fits '{wanted}'; found: {found}")]
+    NoAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// The adapters that exist, or why there are none.
+        found: String,
+    },
+    /// The adapter exists but gave no device.
+    #[error("adapter {adapter}: {problem}")]
+    Device {
+        /// The adapter's name.
+        adapter: String,
+        /// What it said.
+        problem: String,
+    },
+    /// The work needs more than the adapter allows.
+    #[error("{what} needs {need}, but the limit {limit} of this device is {have}; {advice}")]
+    Limit {
+        /// What needs it.
+        what: String,
+        /// The limit's name, as in WebGPU where it has one.
+        limit: &'static str,
+        /// How much is needed.
+        need: u64,
+        /// How much there is.
+        have: u64,
+        /// What the user can do.
+        advice: &'static str,
+    },
+    /// The device has no memory left for a buffer.
+    #[error("out of device memory: {what} needs {bytes} bytes; use a smaller batch or data set, or the CPU")]
+    OutOfMemory {
+        /// The buffer.
+        what: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The device is gone: reset by its driver, unplugged, or destroyed by the application.
+    #[error("the device was lost: {reason}")]
+    DeviceLost {
+        /// The driver's reason.
+        reason: String,
+    },
+    /// The device did not finish in time.
+    #[error("the device did not answer within {seconds} s while waiting for {what}")]
+    Timeout {
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        seconds: u64,
+    },
+    /// The graphics interface reported an error that this crate did not expect.
+    #[error("graphics interface, during {during}: {message}")]
+    Gpu {
+        /// What was being done.
+        during: String,
+        /// What it said.
+        message: String,
+    },
+    /// Two backends disagree, or a kernel is further from the reference than its bound.
+    #[error("{0}")]
+    Disagreement(String),
+}
+
+impl Error {
+    pub(crate) fn shape(what: impl Into<String>, want: impl Into<String>, got: impl Into<String>) -> Self {
+        Self::Shape { what: what.into(), want: want.into(), got: got.into() }
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
+        Self::File { path: path.into(), problem: problem.into() }
+    }
+}
