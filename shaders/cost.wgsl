@@ -1,0 +1,199 @@
+// cost.wgsl: the cost, its derivative, and the count of right answers.
+//   B = rows, O = outputs; live = control[1], the rows of this mini-batch that hold an example
+//
+// cost_derivative : g[b,j] = (a[b,j] - y[b,j]) / live, 0 in rows past live   a, y (B,O) -> g (B,O)         overwrites
+//                   (equation 6's first factor; for the cross-entropies, where f' cancels, already the output error;
+//                   the one place where the mean over the rows is taken)
+// cost_value      : c[b] = sum_j term(z[b,j], a[b,j], y[b,j]), 0 past live   z, a, y (B,O) -> c (B)        overwrites
+// count_right     : n[b] = 1 if argmax a[b] = argmax y[b], 0 past live       a, y (B,O) -> n (B)           overwrites
+// tally           : cost[step] = sum_b c[b], right[step] = sum_b n[b]        c, n (B) -> one of each a step overwrites
+//
+// Sum order: each of 64 lanes adds every 64th term, ascending; then a fixed tree over the lanes.
+// Twin: src/cpu/cost.rs, functions of the same names. Change both or neither.
+// Grid: cost_derivative: 64 elements a workgroup, folded into y; cost_value, count_right: one workgroup of 64 a row, folded
+// into y; tally: one workgroup.
+
+struct Params {
+    rows: u32,        // B: rows a mini-batch can hold
+    inputs: u32,      // I: width of the layer below
+    outputs: u32,     // O: width of this layer
+    w: u32,           // where w_l starts in the parameter and gradient arenas, in elements
+    b: u32,           // where b_l starts there
+    k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
+    k_end: u32,
+    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
+    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
+    format: u32,      // of gathered words: 0 f32, 1 four bytes (each value / 255), 2 class label (one-hot)
+    count: u32,       // elements of an elementwise kernel
+    spare: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+
+@group(0) @binding(1) var<storage, read> control: array<u32>; // [0] step, [1] live rows
+@group(0) @binding(2) var<storage, read> y: array<f32>;
+@group(0) @binding(3) var<storage, read> a: array<f32>;
+@group(0) @binding(4) var<storage, read> z: array<f32>;
+@group(0) @binding(5) var<storage, read_write> row_cost: array<f32>;
+
+// -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
+var<workgroup> part: array<f32, 64>;
+var<workgroup> best_a: array<u32, 64>;
+var<workgroup> best_y: array<u32, 64>;
+var<workgroup> spoilt: array<u32, 64>; // 1 where a NaN was met: such a row is never a right answer
+
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
+}
+
+// ln(1 + e) for 0 <= e <= 1: near 0 the logarithm of the sum would lose e.
+fn ln_1p(e: f32) -> f32 {
+    return select(log(1.0 + e), e - 0.5 * e * e, e < 0.00048828125);
+}
+
+// ln sum_k e^z_k of the row that starts at first. All 64 lanes call it.
+fn log_sum_exp(first: u32, lane: u32) -> f32 {
+    var largest = -3.4e38;
+    for (var j = lane; j < p.outputs; j += 64u) { largest = max(largest, z[first + j]); }
+    part[lane] = largest;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if (lane < half) { part[lane] = max(part[lane], part[lane + half]); }
+        workgroupBarrier();
+    }
+    let m = part[0];
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var j = lane; j < p.outputs; j += 64u) { sum += exp(z[first + j] - m); }
+    let total = row_sum(sum, lane);
+    return m + log(total);
+}
+
+// The sum of one number a lane, by a fixed tree. All 64 lanes call it; each gets the sum.
+fn row_sum(x: f32, lane: u32) -> f32 {
+    part[lane] = x;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if (lane < half) { part[lane] += part[lane + half]; }
+        workgroupBarrier();
+    }
+    let total = part[0];
+    workgroupBarrier();
+    return total;
+}
+
+// One output's part of the cost.
+fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: f32) -> f32 {
+    switch (p.cost) {
+        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
+        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
+        default: { return yj * (log_sum - zj); }
+    }
+}
+
+// The cost of the row that starts at first. All 64 lanes call it.
+fn row_cost_of(first: u32, lane: u32) -> f32 {
+    var log_sum = 0.0;
+    if (p.cost == 2u) { log_sum = log_sum_exp(first, lane); }
+    var sum = 0.0;
+    for (var j = lane; j < p.outputs; j += 64u) {
+        sum += cost_term(z[first + j], a[first + j], y[first + j], log_sum);
+    }
+    return row_sum(sum, lane);
+}
+
+// 1 if the largest output is where the target is largest (the first of equals), else 0; with one output, if both lie on the
+// same side of the middle of its range. All 64 lanes call it.
+fn row_right_of(first: u32, lane: u32) -> u32 {
+    if (p.outputs == 1u) {
+        let middle = select(0.5, 0.0, p.activation == 1u);
+        let same = (a[first] >= middle) == (y[first] >= middle);
+        return select(0u, 1u, same && !is_nan(a[first]));
+    }
+    var top_a = first + lane;
+    var top_y = first + lane;
+    var nan = 0u;
+    for (var j = lane; j < p.outputs; j += 64u) {
+        if (is_nan(a[first + j])) { nan = 1u; }
+        if (a[first + j] > a[top_a]) { top_a = first + j; }
+        if (y[first + j] > y[top_y]) { top_y = first + j; }
+    }
+    best_a[lane] = top_a;
+    best_y[lane] = top_y;
+    spoilt[lane] = nan;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        let other = lane + half;
+        if (lane < half && other < p.outputs) {
+            let pa = best_a[lane];
+            let qa = best_a[other];
+            if (a[qa] > a[pa] || (a[qa] == a[pa] && qa < pa)) { best_a[lane] = qa; }
+            let py = best_y[lane];
+            let qy = best_y[other];
+            if (y[qy] > y[py] || (y[qy] == y[py] && qy < py)) { best_y[lane] = qy; }
+            spoilt[lane] = max(spoilt[lane], spoilt[other]);
+        }
+        workgroupBarrier();
+    }
+    let right = select(0u, 1u, best_a[0] == best_y[0] && spoilt[0] == 0u);
+    workgroupBarrier();
+    return right;
+}
+// -- end of one row's cost and answer --
+
+@compute @workgroup_size(64, 1, 1)
+fn cost_value(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+              @builtin(local_invocation_index) lane: u32) {
+    let row = group.y * groups.x + group.x;
+    if (row >= p.rows) { return; }
+    let sum = row_cost_of(row * p.outputs, lane);
+    if (lane == 0u) { row_cost[row] = select(0.0, sum, row < control[1]); }
+}
+
+@group(0) @binding(4) var<storage, read_write> row_right: array<u32>;
+
+@compute @workgroup_size(64, 1, 1)
+fn count_right(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+               @builtin(local_invocation_index) lane: u32) {
+    let row = group.y * groups.x + group.x;
+    if (row >= p.rows) { return; }
+    let right = row_right_of(row * p.outputs, lane);
+    if (lane == 0u) { row_right[row] = select(0u, right, row < control[1]); }
+}
+
+@group(0) @binding(4) var<storage, read_write> derivative: array<f32>;
+
+@compute @workgroup_size(64, 1, 1)
+fn cost_derivative(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                   @builtin(local_invocation_index) lane: u32) {
+    let e = (group.y * groups.x + group.x) * 64u + lane;
+    if (e >= p.count) { return; }
+    var g = 0.0;
+    if (e / p.outputs < control[1]) { g = (a[e] - y[e]) / f32(control[1]); }
+    derivative[e] = g;
+}
+
+@group(0) @binding(2) var<storage, read> costs: array<f32>;
+@group(0) @binding(3) var<storage, read> rights: array<u32>;
+@group(0) @binding(4) var<storage, read_write> step_cost: array<f32>;
+@group(0) @binding(5) var<storage, read_write> step_right: array<u32>;
+var<workgroup> count: array<u32, 64>;
+
+@compute @workgroup_size(64, 1, 1)
+fn tally(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    var right = 0u;
+    for (var b = lane; b < p.rows; b += 64u) {
+        sum += costs[b];
+        right += rights[b];
+    }
+    count[lane] = right;
+    let total = row_sum(sum, lane);
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if (lane < half) { count[lane] += count[lane + half]; }
+        workgroupBarrier();
+    }
+    if (lane == 0u) {
+        step_cost[control[0]] = total;
+        step_right[control[0]] = count[0];
+    }
+}

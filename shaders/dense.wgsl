@@ -1,0 +1,336 @@
+// dense.wgsl: the fused kernels: one dispatch does one layer's part of a phase.
+//   B = rows, I = inputs, O = outputs; w (O,I) and the bias (O) are in the parameter arena at p.w and p.b
+//
+// dense_forward  : z = a w^T + b, out = f(z)                          a (B,I) -> z, out (B,O)              (equation 2)
+// output_error   : delta = (a - y) (.) f'(z) / live (f' only with the quadratic cost), the row's cost, and whether it is right
+//                                                                     z, a, y (B,O) -> delta (B,O), c, n (B)       (BP1)
+// dense_backward : delta_l = (delta w) (.) f'(z_l), f' from a_l       delta (B,O), a_l (B,I) -> delta_l (B,I)      (BP2)
+// dense_gradient : dw = delta^T a, db = sum_b delta[b]                delta (B,O), a (B,I) -> gradients     (BP3, BP4)
+// dense_update   : w -= eta delta^T a, b -= eta sum_b delta[b]        delta (B,O), a (B,I) -> params
+//                  (in the last two the bias is column I of a, where a is 1)
+//
+// All but output_error do the terms k_begin <= k < k_end of their sums, as in matmul.wgsl; f' is applied with the last part,
+// and f with every part (the last one counts). Otherwise they overwrite; dense_update adds to the parameters.
+// Sum order: fixed (k ascending within a tile of 8, tiles ascending; rows as in cost.wgsl).
+// Twin: src/cpu/dense.rs, functions of the same names. Change both or neither.
+// Grid: one 8x8 workgroup a tile of the result, tiles in row-major order, folded into y; output_error: 64 lanes a row.
+
+struct Params {
+    rows: u32,        // B: rows a mini-batch can hold
+    inputs: u32,      // I: width of the layer below
+    outputs: u32,     // O: width of this layer
+    w: u32,           // where w_l starts in the parameter and gradient arenas, in elements
+    b: u32,           // where b_l starts there
+    k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
+    k_end: u32,
+    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
+    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
+    format: u32,      // of gathered words: 0 f32, 1 four bytes (each value / 255), 2 class label (one-hot)
+    count: u32,       // elements of an elementwise kernel
+    spare: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+
+// -- the activations; the same text stands in activation.wgsl and dense.wgsl, and a test compares them --
+// f(z). sigmoid from e^-|z|, which never overflows; relu passes a NaN on instead of hiding it.
+fn f(kind: u32, z: f32) -> f32 {
+    switch (kind) {
+        case 0u: {
+            let e = exp(-abs(z));
+            return select(e, 1.0, z >= 0.0) / (1.0 + e);
+        }
+        case 1u: {
+            // near 0 the quotient below would lose its leading digits: the series z - z^3/3 is exact to f32 there
+            if (abs(z) < 0.02) { return z - z * z * z * 0.33333334; }
+            let e = exp(-2.0 * abs(z));
+            let t = (1.0 - e) / (1.0 + e);
+            return select(t, -t, z < 0.0);
+        }
+        case 2u: { return select(z, 0.0, z < 0.0); }
+        default: { return z; }
+    }
+}
+
+// f'(z), computed from a = f(z).
+fn f_prime(kind: u32, a: f32) -> f32 {
+    switch (kind) {
+        case 0u: { return a * (1.0 - a); }
+        case 1u: { return 1.0 - a * a; }
+        case 2u: { return select(0.0, 1.0, a > 0.0); }
+        default: { return 1.0; }
+    }
+}
+// -- end of the activations --
+
+const TILE: u32 = 8u;
+var<workgroup> tile_l: array<array<f32, 8>, 8>; // [row of the result][k]
+var<workgroup> tile_r: array<array<f32, 8>, 8>; // [k][column of the result]
+
+fn tile_product(y: u32, x: u32) -> f32 {
+    var sum = 0.0;
+    for (var k = 0u; k < TILE; k++) {
+        sum += tile_l[y][k] * tile_r[k][x];
+    }
+    return sum;
+}
+
+@group(0) @binding(1) var<storage, read> below: array<f32>;   // a_{l-1} (B,I)
+@group(0) @binding(2) var<storage, read> params: array<f32>;
+@group(0) @binding(3) var<storage, read_write> z_out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> a_out: array<f32>;
+
+@compute @workgroup_size(8, 8, 1)
+fn dense_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                 @builtin(local_invocation_id) local: vec3<u32>) {
+    let tiles_x = (p.outputs + TILE - 1u) / TILE;
+    let tile = group.y * groups.x + group.x;
+    let b = tile / tiles_x * TILE + local.y;
+    let o = tile % tiles_x * TILE + local.x;
+    let o_load = tile % tiles_x * TILE + local.y; // w is (O,I): rows of w become columns of the result
+    var sum = 0.0;
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += TILE) {
+        let k = k0 + local.x;
+        var l = 0.0;
+        var r = 0.0;
+        if (b < p.rows && k < p.k_end) { l = below[b * p.inputs + k]; }
+        if (o_load < p.outputs && k < p.k_end) { r = params[p.w + o_load * p.inputs + k]; }
+        tile_l[local.y][local.x] = l;
+        tile_r[local.x][local.y] = r;
+        workgroupBarrier();
+        sum += tile_product(local.y, local.x);
+        workgroupBarrier();
+    }
+    if (b < p.rows && o < p.outputs) {
+        let at = b * p.outputs + o;
+        var start = 0.0;
+        if (p.k_begin == 0u) { start = params[p.b + o]; } else { start = z_out[at]; }
+        let weighted = start + sum;
+        z_out[at] = weighted;
+        a_out[at] = f(p.activation, weighted);
+    }
+}
+
+@group(0) @binding(1) var<storage, read> control: array<u32>; // [0] step, [1] live rows
+@group(0) @binding(2) var<storage, read> y: array<f32>;
+@group(0) @binding(3) var<storage, read> a: array<f32>;
+@group(0) @binding(4) var<storage, read> z: array<f32>;
+@group(0) @binding(5) var<storage, read_write> delta_out: array<f32>;
+@group(0) @binding(6) var<storage, read_write> row_cost: array<f32>;
+@group(0) @binding(7) var<storage, read_write> row_right: array<u32>;
+
+// -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
+var<workgroup> part: array<f32, 64>;
+var<workgroup> best_a: array<u32, 64>;
+var<workgroup> best_y: array<u32, 64>;
+var<workgroup> spoilt: array<u32, 64>; // 1 where a NaN was met: such a row is never a right answer
+
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
+}
+
+// ln(1 + e) for 0 <= e <= 1: near 0 the logarithm of the sum would lose e.
+fn ln_1p(e: f32) -> f32 {
+    return select(log(1.0 + e), e - 0.5 * e * e, e < 0.00048828125);
+}
+
+// ln sum_k e^z_k of the row that starts at first. All 64 lanes call it.
+fn log_sum_exp(first: u32, lane: u32) -> f32 {
+    var largest = -3.4e38;
+    for (var j = lane; j < p.outputs; j += 64u) { largest = max(largest, z[first + j]); }
+    part[lane] = largest;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if (lane < half) { part[lane] = max(part[lane], part[lane + half]); }
+        workgroupBarrier();
+    }
+    let m = part[0];
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var j = lane; j < p.outputs; j += 64u) { sum += exp(z[first + j] - m); }
+    let total = row_sum(sum, lane);
+    return m + log(total);
+}
+
+// The sum of one number a lane, by a fixed tree. All 64 lanes call it; each gets the sum.
+fn row_sum(x: f32, lane: u32) -> f32 {
+    part[lane] = x;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if (lane < half) { part[lane] += part[lane + half]; }
+        workgroupBarrier();
+    }
+    let total = part[0];
+    workgroupBarrier();
+    return total;
+}
+
+// One output's part of the cost.
+fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: f32) -> f32 {
+    switch (p.cost) {
+        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
+        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
+        default: { return yj * (log_sum - zj); }
+    }
+}
+
+// The cost of the row that starts at first. All 64 lanes call it.
+fn row_cost_of(first: u32, lane: u32) -> f32 {
+    var log_sum = 0.0;
+    if (p.cost == 2u) { log_sum = log_sum_exp(first, lane); }
+    var sum = 0.0;
+    for (var j = lane; j < p.outputs; j += 64u) {
+        sum += cost_term(z[first + j], a[first + j], y[first + j], log_sum);
+    }
+    return row_sum(sum, lane);
+}
+
+// 1 if the largest output is where the target is largest (the first of equals), else 0; with one output, if both lie on the
+// same side of the middle of its range. All 64 lanes call it.
+fn row_right_of(first: u32, lane: u32) -> u32 {
+    if (p.outputs == 1u) {
+        let middle = select(0.5, 0.0, p.activation == 1u);
+        let same = (a[first] >= middle) == (y[first] >= middle);
+        return select(0u, 1u, same && !is_nan(a[first]));
+    }
+    var top_a = first + lane;
+    var top_y = first + lane;
+    var nan = 0u;
+    for (var j = lane; j < p.outputs; j += 64u) {
+        if (is_nan(a[first + j])) { nan = 1u; }
+        if (a[first + j] > a[top_a]) { top_a = first + j; }
+        if (y[first + j] > y[top_y]) { top_y = first + j; }
+    }
+    best_a[lane] = top_a;
+    best_y[lane] = top_y;
+    spoilt[lane] = nan;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        let other = lane + half;
+        if (lane < half && other < p.outputs) {
+            let pa = best_a[lane];
+            let qa = best_a[other];
+            if (a[qa] > a[pa] || (a[qa] == a[pa] && qa < pa)) { best_a[lane] = qa; }
+            let py = best_y[lane];
+            let qy = best_y[other];
+            if (y[qy] > y[py] || (y[qy] == y[py] && qy < py)) { best_y[lane] = qy; }
+            spoilt[lane] = max(spoilt[lane], spoilt[other]);
+        }
+        workgroupBarrier();
+    }
+    let right = select(0u, 1u, best_a[0] == best_y[0] && spoilt[0] == 0u);
+    workgroupBarrier();
+    return right;
+}
+// -- end of one row's cost and answer --
+
+@compute @workgroup_size(64, 1, 1)
+fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                @builtin(local_invocation_index) lane: u32) {
+    let row = group.y * groups.x + group.x;
+    if (row >= p.rows) { return; } // the same for the whole workgroup
+    let first = row * p.outputs;
+    let live = row < control[1];
+    for (var j = first + lane; j < first + p.outputs; j += 64u) {
+        var delta = 0.0;
+        if (live) {
+            delta = (a[j] - y[j]) / f32(control[1]);
+            if (p.cost == 0u) { delta *= f_prime(p.activation, a[j]); }
+        }
+        delta_out[j] = delta;
+    }
+    let cost = row_cost_of(first, lane);
+    let right = row_right_of(first, lane);
+    if (lane == 0u) {
+        row_cost[row] = select(0.0, cost, live);
+        row_right[row] = select(0u, right, live);
+    }
+}
+
+@group(0) @binding(1) var<storage, read> delta: array<f32>;     // delta_{l+1} (B,O)
+@group(0) @binding(3) var<storage, read> a_here: array<f32>;    // a_l (B,I)
+@group(0) @binding(4) var<storage, read_write> delta_here: array<f32>;
+
+@compute @workgroup_size(8, 8, 1)
+fn dense_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                  @builtin(local_invocation_id) local: vec3<u32>) {
+    let tiles_x = (p.inputs + TILE - 1u) / TILE;
+    let tile = group.y * groups.x + group.x;
+    let b = tile / tiles_x * TILE + local.y;
+    let i = tile % tiles_x * TILE + local.x;
+    var sum = 0.0;
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += TILE) {
+        var l = 0.0;
+        var r = 0.0;
+        if (b < p.rows && k0 + local.x < p.k_end) { l = delta[b * p.outputs + k0 + local.x]; }
+        if (i < p.inputs && k0 + local.y < p.k_end) { r = params[p.w + (k0 + local.y) * p.inputs + i]; }
+        tile_l[local.y][local.x] = l;
+        tile_r[local.y][local.x] = r;
+        workgroupBarrier();
+        sum += tile_product(local.y, local.x);
+        workgroupBarrier();
+    }
+    if (b < p.rows && i < p.inputs) {
+        let at = b * p.inputs + i;
+        if (p.k_begin != 0u) { sum += delta_here[at]; }
+        if (p.k_end == p.outputs) { sum *= f_prime(p.activation, a_here[at]); }
+        delta_here[at] = sum;
+    }
+}
+
+@group(0) @binding(2) var<storage, read> a_below: array<f32>;   // a_{l-1} (B,I)
+@group(0) @binding(3) var<storage, read_write> gradients: array<f32>;
+
+// (delta^T [a 1])[o,i] over the rows k_begin..k_end, for this invocation's element of this workgroup's tile.
+fn gradient_tile(tile: u32, tiles_x: u32, local: vec3<u32>) -> f32 {
+    let i = tile % tiles_x * TILE + local.x;
+    let o_load = tile / tiles_x * TILE + local.x; // delta is (B,O): its columns become rows of the result
+    var sum = 0.0;
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += TILE) {
+        let k = k0 + local.y;
+        var l = 0.0;
+        var r = 0.0;
+        if (o_load < p.outputs && k < p.k_end) { l = delta[k * p.outputs + o_load]; }
+        if (i < p.inputs && k < p.k_end) { r = a_below[k * p.inputs + i]; }
+        if (i == p.inputs && k < p.k_end) { r = 1.0; }
+        tile_l[local.x][local.y] = l;
+        tile_r[local.y][local.x] = r;
+        workgroupBarrier();
+        sum += tile_product(local.y, local.x);
+        workgroupBarrier();
+    }
+    return sum;
+}
+
+@compute @workgroup_size(8, 8, 1)
+fn dense_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                  @builtin(local_invocation_id) local: vec3<u32>) {
+    let tiles_x = (p.inputs + TILE) / TILE; // I + 1 columns
+    let tile = group.y * groups.x + group.x;
+    let sum = gradient_tile(tile, tiles_x, local);
+    let o = tile / tiles_x * TILE + local.y;
+    let i = tile % tiles_x * TILE + local.x;
+    if (o < p.outputs && i <= p.inputs) {
+        let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
+        var start = 0.0;
+        if (p.k_begin != 0u) { start = gradients[at]; }
+        gradients[at] = start + sum;
+    }
+}
+
+@group(0) @binding(3) var<storage, read> hyper: array<f32>;     // four numbers a step: [0] eta
+@group(0) @binding(4) var<storage, read> now: array<u32>;       // control: [0] step
+@group(0) @binding(5) var<storage, read_write> weights: array<f32>;
+
+@compute @workgroup_size(8, 8, 1)
+fn dense_update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                @builtin(local_invocation_id) local: vec3<u32>) {
+    let tiles_x = (p.inputs + TILE) / TILE; // I + 1 columns
+    let tile = group.y * groups.x + group.x;
+    let sum = gradient_tile(tile, tiles_x, local);
+    let o = tile / tiles_x * TILE + local.y;
+    let i = tile % tiles_x * TILE + local.x;
+    if (o < p.outputs && i <= p.inputs) {
+        let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
+        weights[at] -= hyper[4u * now[0]] * sum;
+    }
+}

@@ -1,0 +1,150 @@
+//! What runs plans: one interface over the CPU and the GPU.
+
+use std::future::Future;
+use std::ops::Range;
+
+use crate::cpu;
+use crate::error::Result;
+use crate::kernel::Element;
+use crate::plan::{BufferSpec, Plan};
+
+/// A buffer of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Slot(pub(crate) usize);
+
+/// A plan whose buffers exist: [`BufferId`](crate::plan::BufferId) `i` is `slots[i]`.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    pub(crate) slots: Vec<Slot>,
+    #[cfg(feature = "gpu")]
+    pub(crate) gpu: Option<crate::gpu::Recorded>,
+}
+
+impl Prepared {
+    /// The slots of a step's buffers.
+    pub(crate) fn bound(&self, step: usize) -> Vec<usize> {
+        self.plan.steps[step].bindings.iter().map(|id| self.slots[id.0].0).collect()
+    }
+}
+
+/// The memory of one network on one device, and what runs there.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    Cpu(cpu::Engine<f32>),
+    #[cfg(feature = "gpu")]
+    Gpu(crate::gpu::Engine),
+}
+
+impl Engine {
+    /// A new buffer; on every device it starts as zeros.
+    pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
+        match self {
+            Self::Cpu(engine) => Ok(Slot(engine.alloc(spec.element, spec.len))),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.alloc(spec),
+        }
+    }
+
+    pub(crate) fn release(&mut self, slot: Slot) {
+        match self {
+            Self::Cpu(engine) => engine.release(slot.0),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.release(slot),
+        }
+    }
+
+    /// Writes words from an element offset on: the bits of `f32` numbers, or whole numbers. The words are taken over before
+    /// this returns, and are in place for every later `run`.
+    pub(crate) fn write(&mut self, slot: Slot, offset: usize, words: &[u32]) -> Result<()> {
+        match self {
+            Self::Cpu(engine) => engine.write(slot.0, offset, words),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.write(slot, offset, words),
+        }
+    }
+
+    pub(crate) fn write_f32(&mut self, slot: Slot, offset: usize, numbers: &[f32]) -> Result<()> {
+        self.write(slot, offset, bytemuck::cast_slice(numbers))
+    }
+
+    /// Makes what the device needs to run this plan on these buffers.
+    pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
+        debug_assert_eq!(plan.buffers.len(), slots.len());
+        match self {
+            Self::Cpu(_) => Ok(Prepared {
+                plan,
+                slots,
+                #[cfg(feature = "gpu")]
+                gpu: None,
+            }),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.prepare(plan, slots),
+        }
+    }
+
+    /// Runs these steps of the plan in order, the whole range `times` over. On a GPU this is one submission, and returns
+    /// before the work is done.
+    pub(crate) fn run(&mut self, prepared: &Prepared, steps: Range<usize>, times: usize) -> Result<()> {
+        match self {
+            Self::Cpu(engine) => {
+                let bound: Vec<_> = steps.clone().map(|step| prepared.bound(step)).collect();
+                for _ in 0..times {
+                    for (step, slots) in prepared.plan.steps[steps.clone()].iter().zip(&bound) {
+                        engine.run(step, slots);
+                    }
+                }
+                Ok(())
+            }
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.run(prepared, steps, times),
+        }
+    }
+
+    /// Asks for the words of a buffer as they are after everything run so far. The request is made before this returns; the
+    /// future borrows nothing.
+    pub(crate) fn read(&mut self, slot: Slot, len: usize) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        enum Read {
+            Done(Vec<u32>),
+            #[cfg(feature = "gpu")]
+            Wait(Result<crate::gpu::Readback>),
+        }
+        let read = match self {
+            Self::Cpu(engine) => {
+                let mut words = engine.read(slot.0);
+                words.truncate(len);
+                Read::Done(words)
+            }
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => Read::Wait(engine.read(slot, len)),
+        };
+        async move {
+            match read {
+                Read::Done(words) => Ok(words),
+                #[cfg(feature = "gpu")]
+                Read::Wait(readback) => readback?.words().await,
+            }
+        }
+    }
+
+    /// A future that is ready when everything run so far is done.
+    pub(crate) fn done(&mut self) -> impl Future<Output = Result<()>> + use<> {
+        #[cfg(feature = "gpu")]
+        let wait = match self {
+            Self::Cpu(_) => None,
+            Self::Gpu(engine) => Some(engine.done()),
+        };
+        async move {
+            #[cfg(feature = "gpu")]
+            if let Some(wait) = wait {
+                wait?.await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A buffer of `len` numbers or words, for [`Engine::alloc`].
+pub(crate) fn buffer(name: &str, len: usize, element: Element) -> BufferSpec {
+    BufferSpec { name: name.to_owned(), len, element, role: crate::plan::Role::Between }
+}

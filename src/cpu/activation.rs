@@ -1,0 +1,52 @@
+//! CPU functions of `shaders/activation.wgsl`: the meaning, where the shader is the method. Shapes as stated there.
+
+use crate::Activation;
+use crate::kernel::Params;
+use crate::real::Real;
+
+/// `a = f(z)`.
+pub(crate) fn activation<T: Real>(p: &Params, z: &[T], a: &mut [T]) {
+    let f = Activation::from_code(p.activation);
+    let count = p.count as usize;
+    for (a, &z) in a[..count].iter_mut().zip(&z[..count]) {
+        *a = f.f(z);
+    }
+}
+
+/// `s = f'(z)`.
+pub(crate) fn activation_prime<T: Real>(p: &Params, z: &[T], s: &mut [T]) {
+    let f = Activation::from_code(p.activation);
+    let count = p.count as usize;
+    for (s, &z) in s[..count].iter_mut().zip(&z[..count]) {
+        *s = f.f_prime(f.f(z));
+    }
+}
+
+/// `c = x (.) y`.
+pub(crate) fn hadamard<T: Real>(p: &Params, x: &[T], y: &[T], c: &mut [T]) {
+    let count = p.count as usize;
+    for ((c, &x), &y) in c[..count].iter_mut().zip(&x[..count]).zip(&y[..count]) {
+        *c = x * y;
+    }
+}
+
+/// `a[b,j] = e^(z[b,j] - m) / sum_k e^(z[b,k] - m)`, `m` the largest of the row.
+pub(crate) fn softmax<T: Real>(p: &Params, z: &[T], a: &mut [T]) {
+    let outputs = p.outputs as usize;
+    for (z, a) in z.chunks_exact(outputs).zip(a.chunks_exact_mut(outputs)).take(p.rows as usize) {
+        let m = largest(z);
+        let mut sum = T::ZERO;
+        for (a, &z) in a.iter_mut().zip(z) {
+            *a = (z - m).exp();
+            sum = sum + *a;
+        }
+        for a in a {
+            *a = *a / sum;
+        }
+    }
+}
+
+/// The largest of a row.
+pub(crate) fn largest<T: Real>(row: &[T]) -> T {
+    row.iter().fold(T::exact(-3.4e38), |m, &z| m.larger(z))
+}

@@ -1,0 +1,89 @@
+//! CPU functions of `shaders/cost.wgsl`: the meaning, where the shader is the method. Shapes as stated there.
+
+use super::activation::largest;
+use crate::kernel::Params;
+use crate::real::Real;
+use crate::{Activation, Cost};
+
+/// `1 / live` as a number of the arithmetic; a count below 2^24 is exact.
+fn live_rows<T: Real>(control: &[u32]) -> T {
+    #[allow(clippy::cast_precision_loss, reason = "the shader converts it in the same way")]
+    T::exact(control[1] as f32)
+}
+
+/// `g[b,j] = (a[b,j] - y[b,j]) / live`, 0 in rows past live.
+pub(crate) fn cost_derivative<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], g: &mut [T]) {
+    let count = p.count as usize;
+    let live = (control[1] as usize * p.outputs as usize).min(count);
+    for ((g, &a), &y) in g[..live].iter_mut().zip(a).zip(y) {
+        *g = (a - y) / live_rows(control);
+    }
+    g[live..count].fill(T::ZERO);
+}
+
+/// `c[b]` = the cost of row `b`, 0 past live.
+pub(crate) fn cost_value<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], z: &[T], c: &mut [T]) {
+    let outputs = p.outputs as usize;
+    for (b, c) in c[..p.rows as usize].iter_mut().enumerate() {
+        let row = b * outputs..(b + 1) * outputs;
+        *c = if b < control[1] as usize { row_cost(p, &y[row.clone()], &a[row.clone()], &z[row]) } else { T::ZERO };
+    }
+}
+
+/// The cost of one row.
+pub(crate) fn row_cost<T: Real>(p: &Params, y: &[T], a: &[T], z: &[T]) -> T {
+    let cost = Cost::from_code(p.cost);
+    let log_sum = if cost == Cost::CategoricalCrossEntropy {
+        let m = largest(z);
+        m + z.iter().fold(T::ZERO, |sum, &z| sum + (z - m).exp()).ln()
+    } else {
+        T::ZERO
+    };
+    let mut sum = T::ZERO;
+    for j in 0..y.len() {
+        sum = sum + cost.term(z[j], a[j], y[j], log_sum);
+    }
+    sum
+}
+
+/// `n[b]` = 1 if row `b` is right, 0 past live.
+pub(crate) fn count_right<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], n: &mut [u32]) {
+    let outputs = p.outputs as usize;
+    for (b, n) in n[..p.rows as usize].iter_mut().enumerate() {
+        let row = b * outputs..(b + 1) * outputs;
+        *n = u32::from(b < control[1] as usize && row_right(p, &y[row.clone()], &a[row]));
+    }
+}
+
+/// Whether the largest output is where the target is largest (the first of equals); with one output, whether both lie on the
+/// same side of the middle of its range. A row with a NaN is never right.
+pub(crate) fn row_right<T: Real>(p: &Params, y: &[T], a: &[T]) -> bool {
+    if a.iter().any(|a| a.is_nan()) {
+        return false;
+    }
+    if let ([a], [y]) = (a, y) {
+        let tanh = Activation::from_code(p.activation) == Activation::Tanh;
+        let middle = if tanh { T::ZERO } else { T::exact(0.5) };
+        return (*a >= middle) == (*y >= middle);
+    }
+    argmax(a) == argmax(y)
+}
+
+/// Where the first of the largest is.
+pub(crate) fn argmax<T: PartialOrd>(row: &[T]) -> usize {
+    (1..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best })
+}
+
+/// The rows' costs and right answers, added up into the place of this step.
+pub(crate) fn tally<T: Real>(
+    p: &Params,
+    control: &[u32],
+    costs: &[T],
+    rights: &[u32],
+    step_cost: &mut [T],
+    step_right: &mut [u32],
+) {
+    let rows = p.rows as usize;
+    step_cost[control[0] as usize] = costs[..rows].iter().fold(T::ZERO, |sum, &c| sum + c);
+    step_right[control[0] as usize] = rights[..rows].iter().sum();
+}

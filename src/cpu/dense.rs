@@ -1,0 +1,97 @@
+//! CPU functions of `shaders/dense.wgsl`, the fused kernels: the meaning, where the shader is the method. Each is the
+//! composition of the textbook kernels that it fuses. Shapes as stated there.
+
+use super::cost::{row_cost, row_right};
+use super::matmul::{bias_gradient, matmul_nn, matmul_nt, outer_products};
+use crate::kernel::Params;
+use crate::real::Real;
+use crate::{Activation, Cost};
+
+/// `z = a w^T + b`, `out = f(z)` (equation 2).
+pub(crate) fn dense_forward<T: Real>(p: &Params, below: &[T], params: &[T], z: &mut [T], out: &mut [T]) {
+    matmul_nt(p, below, params, z);
+    let f = Activation::from_code(p.activation);
+    for (a, &z) in out.iter_mut().zip(&z[..(p.rows * p.outputs) as usize]) {
+        *a = f.f(z);
+    }
+}
+
+/// What [`output_error`] writes.
+pub(crate) struct OutputErrorOut<'a, T> {
+    pub(crate) delta: &'a mut [T],
+    pub(crate) row_cost: &'a mut [T],
+    pub(crate) row_right: &'a mut [u32],
+}
+
+/// `delta = (a - y) (.) f'(z) / live` (BP1; without `f'` for the cross-entropies), the row's cost, and whether it is right.
+pub(crate) fn output_error<T: Real>(
+    p: &Params,
+    control: &[u32],
+    y: &[T],
+    a: &[T],
+    z: &[T],
+    out: &mut OutputErrorOut<'_, T>,
+) {
+    let outputs = p.outputs as usize;
+    let f = Activation::from_code(p.activation);
+    #[allow(clippy::cast_precision_loss, reason = "the shader converts it in the same way")]
+    let live = T::exact(control[1] as f32);
+    for b in 0..p.rows as usize {
+        let row = b * outputs..(b + 1) * outputs;
+        if b >= control[1] as usize {
+            out.delta[row].fill(T::ZERO);
+            out.row_cost[b] = T::ZERO;
+            out.row_right[b] = 0;
+            continue;
+        }
+        for j in row.clone() {
+            out.delta[j] = (a[j] - y[j]) / live;
+            if Cost::from_code(p.cost).has_f_prime() {
+                out.delta[j] = out.delta[j] * f.f_prime(a[j]);
+            }
+        }
+        out.row_cost[b] = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row.clone()]);
+        out.row_right[b] = u32::from(row_right(p, &y[row.clone()], &a[row]));
+    }
+}
+
+/// `delta_l = (delta w) (.) f'(z_l)` (BP2), `f'` from `a_l`, with the last part of the sum.
+pub(crate) fn dense_backward<T: Real>(p: &Params, delta: &[T], params: &[T], a: &[T], out: &mut [T]) {
+    matmul_nn(p, delta, params, out);
+    if p.k_end == p.outputs {
+        let f = Activation::from_code(p.activation);
+        for (d, &a) in out.iter_mut().zip(&a[..(p.rows * p.inputs) as usize]) {
+            *d = *d * f.f_prime(a);
+        }
+    }
+}
+
+/// `dw = delta^T a` (BP4), `db = sum_b delta[b]` (BP3).
+pub(crate) fn dense_gradient<T: Real>(p: &Params, delta: &[T], below: &[T], gradients: &mut [T]) {
+    outer_products(p, delta, below, gradients);
+    bias_gradient(p, delta, gradients);
+}
+
+/// `w -= eta delta^T a`, `b -= eta sum_b delta[b]`, `eta = hyper[4 step]`.
+pub(crate) fn dense_update<T: Real>(
+    p: &Params,
+    delta: &[T],
+    below: &[T],
+    hyper: &[T],
+    control: &[u32],
+    params: &mut [T],
+) {
+    let (inputs, outputs) = (p.inputs as usize, p.outputs as usize);
+    let eta = hyper[4 * control[0] as usize];
+    let part = p.k_begin as usize..p.k_end as usize;
+    for o in 0..outputs {
+        for i in 0..inputs {
+            let sum = part.clone().fold(T::ZERO, |sum, b| sum + delta[b * outputs + o] * below[b * inputs + i]);
+            let w = &mut params[p.w as usize + o * inputs + i];
+            *w = *w - eta * sum;
+        }
+        let sum = part.clone().fold(T::ZERO, |sum, b| sum + delta[b * outputs + o]);
+        let bias = &mut params[p.b as usize + o];
+        *bias = *bias - eta * sum;
+    }
+}

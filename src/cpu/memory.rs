@@ -1,0 +1,84 @@
+//! The buffers of the CPU backend, and how a kernel gets at several of them at once.
+
+use crate::kernel::Element;
+use crate::real::Real;
+
+/// One buffer: numbers in the arithmetic of the backend, or raw words.
+#[derive(Debug, Clone)]
+pub(crate) enum Buffer<T> {
+    Real(Vec<T>),
+    Word(Vec<u32>),
+}
+
+impl<T: Real> Buffer<T> {
+    pub(crate) fn zeros(element: Element, len: usize) -> Self {
+        match element {
+            Element::F32 => Self::Real(vec![T::ZERO; len]),
+            Element::U32 => Self::Word(vec![0; len]),
+        }
+    }
+}
+
+/// All buffers of one engine, by slot.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory<T> {
+    buffers: Vec<Buffer<T>>,
+}
+
+impl<T: Real> Memory<T> {
+    pub(crate) const fn new() -> Self {
+        Self { buffers: Vec::new() }
+    }
+
+    /// Adds a buffer of zeros and returns its slot.
+    pub(crate) fn alloc(&mut self, element: Element, len: usize) -> usize {
+        self.buffers.push(Buffer::zeros(element, len));
+        self.buffers.len() - 1
+    }
+
+    pub(crate) fn buffer(&self, slot: usize) -> &Buffer<T> {
+        &self.buffers[slot]
+    }
+
+    pub(crate) fn buffer_mut(&mut self, slot: usize) -> &mut Buffer<T> {
+        &mut self.buffers[slot]
+    }
+
+    /// The numbers of a slot. A plan that binds words here is a bug of its builder, which its tests would see.
+    pub(crate) fn real(&self, slot: usize) -> &[T] {
+        match &self.buffers[slot] {
+            Buffer::Real(v) => v,
+            Buffer::Word(_) => unreachable!("slot {slot} holds words, a kernel wants numbers"),
+        }
+    }
+
+    pub(crate) fn word(&self, slot: usize) -> &[u32] {
+        match &self.buffers[slot] {
+            Buffer::Word(v) => v,
+            Buffer::Real(_) => unreachable!("slot {slot} holds numbers, a kernel wants words"),
+        }
+    }
+
+    /// Runs `f` with the numbers of `slot` to write and all other buffers to read. The buffer is moved out and back, which
+    /// costs three words and needs no proof that the slots differ.
+    pub(crate) fn write<R>(&mut self, slot: usize, f: impl FnOnce(&mut Self, &mut [T]) -> R) -> R {
+        let mut taken = std::mem::replace(&mut self.buffers[slot], Buffer::Word(Vec::new()));
+        let result = match &mut taken {
+            Buffer::Real(v) => f(self, v),
+            Buffer::Word(_) => unreachable!("slot {slot} holds words, a kernel writes numbers"),
+        };
+        self.buffers[slot] = taken;
+        result
+    }
+
+    /// As [`write`](Self::write), for words.
+    pub(crate) fn write_words<R>(&mut self, slot: usize, f: impl FnOnce(&mut Self, &mut [u32]) -> R) -> R {
+        let mut taken = std::mem::replace(&mut self.buffers[slot], Buffer::Word(Vec::new()));
+        let result = match &mut taken {
+            Buffer::Word(v) => f(self, v),
+            Buffer::Real(_) => unreachable!("slot {slot} holds numbers, a kernel writes words"),
+        };
+        self.buffers[slot] = taken;
+        result
+    }
+}

@@ -1,0 +1,165 @@
+//! Runs a plan on the CPU.
+//!
+//! The kernels are plain loops in files named like the shaders, generic over the arithmetic; in `f32` the matrix products go
+//! to the `gemm` crate ([`product`]), and are checked against those loops too.
+
+mod activation;
+mod cost;
+mod data;
+mod dense;
+mod matmul;
+mod memory;
+mod product;
+mod update;
+
+pub(crate) use cost::argmax;
+pub(crate) use data::BYTE;
+pub(crate) use memory::{Buffer, Memory};
+
+use crate::error::{Error, Result};
+use crate::kernel::{Element, Kernel, Params};
+use crate::plan::Step;
+use crate::real::Real;
+
+/// An arithmetic that may have faster forms of some kernels.
+pub(crate) trait Arithmetic: Real {
+    /// Runs the kernel if there is a faster form of it, and says whether it did.
+    fn accelerate(_: Kernel, _: &Params, _: &mut Memory<Self>, _: &[usize], _: Threads) -> bool {
+        false
+    }
+}
+
+impl Arithmetic for f32 {
+    fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<Self>, slots: &[usize], threads: Threads) -> bool {
+        product::accelerate(kernel, p, memory, slots, threads)
+    }
+}
+
+impl Arithmetic for f64 {}
+
+/// How many threads a large matrix product may use. The result's bits do not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Threads(pub(crate) usize);
+
+/// The CPU backend in one arithmetic.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine<T> {
+    memory: Memory<T>,
+    threads: Threads,
+    free: Vec<usize>,
+}
+
+impl<T: Arithmetic> Engine<T> {
+    pub(crate) const fn new(threads: Threads) -> Self {
+        Self { memory: Memory::new(), threads, free: Vec::new() }
+    }
+
+    pub(crate) fn memory(&self) -> &Memory<T> {
+        &self.memory
+    }
+
+    /// A new buffer of zeros.
+    pub(crate) fn alloc(&mut self, element: Element, len: usize) -> usize {
+        let Some(slot) = self.free.pop() else { return self.memory.alloc(element, len) };
+        *self.memory.buffer_mut(slot) = Buffer::zeros(element, len);
+        slot
+    }
+
+    /// Gives a buffer back.
+    pub(crate) fn release(&mut self, slot: usize) {
+        *self.memory.buffer_mut(slot) = Buffer::Word(Vec::new());
+        self.free.push(slot);
+    }
+
+    /// Writes words (the bits of `f32`, or whole numbers) from an offset on.
+    pub(crate) fn write(&mut self, slot: usize, offset: usize, words: &[u32]) -> Result<()> {
+        let range = offset..offset + words.len();
+        let fits = match self.memory.buffer_mut(slot) {
+            Buffer::Real(v) => v.get_mut(range).map(|v| {
+                for (v, &w) in v.iter_mut().zip(words) {
+                    *v = T::exact(f32::from_bits(w));
+                }
+            }),
+            Buffer::Word(v) => v.get_mut(range).map(|v| v.copy_from_slice(words)),
+        };
+        fits.ok_or_else(|| Error::shape("buffer write", "a range inside the buffer", "one past its end"))
+    }
+
+    /// Reads a buffer as words; numbers are rounded to `f32` first.
+    pub(crate) fn read(&self, slot: usize) -> Vec<u32> {
+        match self.memory.buffer(slot) {
+            Buffer::Real(v) => v.iter().map(|v| v.to_f32().to_bits()).collect(),
+            Buffer::Word(v) => v.clone(),
+        }
+    }
+
+    /// Runs one step; `slots` are its buffers in the order of the kernel's row.
+    pub(crate) fn run(&mut self, step: &Step, slots: &[usize]) {
+        if !T::accelerate(step.kernel, &step.params, &mut self.memory, slots, self.threads) {
+            dispatch(step.kernel, &step.params, &mut self.memory, slots);
+        }
+    }
+
+    /// Runs one step by the plain loops, whatever is faster.
+    pub(crate) fn run_plain(&mut self, step: &Step, slots: &[usize]) {
+        dispatch(step.kernel, &step.params, &mut self.memory, slots);
+    }
+}
+
+/// Unpacks the buffers in the order of the kernel's row, and calls its function.
+fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[usize]) {
+    match kernel {
+        Kernel::Gather => {
+            memory.write(s[3], |m, out| data::gather(p, m.word(s[0]), m.word(s[1]), m.word(s[2]), out));
+        }
+        Kernel::Advance => memory.write_words(s[0], |_, next| data::advance(p, next)),
+        Kernel::MatmulNt => memory.write(s[2], |m, z| matmul::matmul_nt(p, m.real(s[0]), m.real(s[1]), z)),
+        Kernel::MatmulNn => memory.write(s[2], |m, e| matmul::matmul_nn(p, m.real(s[0]), m.real(s[1]), e)),
+        Kernel::OuterProducts => {
+            memory.write(s[2], |m, dw| matmul::outer_products(p, m.real(s[0]), m.real(s[1]), dw));
+        }
+        Kernel::BiasGradient => memory.write(s[1], |m, db| matmul::bias_gradient(p, m.real(s[0]), db)),
+        Kernel::Activation => memory.write(s[1], |m, a| activation::activation(p, m.real(s[0]), a)),
+        Kernel::ActivationPrime => memory.write(s[1], |m, a| activation::activation_prime(p, m.real(s[0]), a)),
+        Kernel::Hadamard => memory.write(s[2], |m, c| activation::hadamard(p, m.real(s[0]), m.real(s[1]), c)),
+        Kernel::Softmax => memory.write(s[1], |m, a| activation::softmax(p, m.real(s[0]), a)),
+        Kernel::CostDerivative => {
+            memory.write(s[3], |m, g| cost::cost_derivative(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), g));
+        }
+        Kernel::CostValue => memory.write(s[4], |m, c| {
+            cost::cost_value(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), m.real(s[3]), c);
+        }),
+        Kernel::CountRight => {
+            memory.write_words(s[3], |m, n| cost::count_right(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), n));
+        }
+        Kernel::Tally => memory.write(s[3], |m, step_cost| {
+            m.write_words(s[4], |m, step_right| {
+                cost::tally(p, m.word(s[0]), m.real(s[1]), m.word(s[2]), step_cost, step_right);
+            });
+        }),
+        Kernel::Sgd => {
+            memory.write(s[3], |m, w| update::sgd(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), w));
+        }
+        Kernel::DenseForward => memory.write(s[2], |m, z| {
+            m.write(s[3], |m, a| dense::dense_forward(p, m.real(s[0]), m.real(s[1]), z, a));
+        }),
+        Kernel::OutputError => memory.write(s[4], |m, delta| {
+            m.write(s[5], |m, row_cost| {
+                m.write_words(s[6], |m, row_right| {
+                    let mut out = dense::OutputErrorOut { delta, row_cost, row_right };
+                    let [control, y, a, z] = [s[0], s[1], s[2], s[3]];
+                    dense::output_error(p, m.word(control), m.real(y), m.real(a), m.real(z), &mut out);
+                });
+            });
+        }),
+        Kernel::DenseBackward => memory.write(s[3], |m, out| {
+            dense::dense_backward(p, m.real(s[0]), m.real(s[1]), m.real(s[2]), out);
+        }),
+        Kernel::DenseGradient => {
+            memory.write(s[2], |m, g| dense::dense_gradient(p, m.real(s[0]), m.real(s[1]), g));
+        }
+        Kernel::DenseUpdate => memory.write(s[4], |m, w| {
+            dense::dense_update(p, m.real(s[0]), m.real(s[1]), m.real(s[2]), m.word(s[3]), w);
+        }),
+    }
+}

@@ -1,0 +1,180 @@
+//! Matrix products by the `gemm` crate, in place of the plain loops, for `f32`.
+
+use gemm::Parallelism;
+
+use super::{Memory, Threads, activation::activation};
+use crate::Activation;
+use crate::kernel::{Kernel, Params};
+
+/// Below this many multiplications a product stays on the calling thread: starting others would take longer than it does.
+const PARALLEL_FROM: usize = 1 << 21;
+
+/// A matrix in a slice: element `(r, c)` is `data[r * row + c * column]`.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    data: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl<'a> View<'a> {
+    /// Row-major, `columns` wide.
+    const fn new(data: &'a [f32], columns: usize) -> Self {
+        Self { data, row: columns, column: 1 }
+    }
+
+    const fn transposed(self) -> Self {
+        Self { data: self.data, row: self.column, column: self.row }
+    }
+}
+
+/// `out = keep * out + factor * left right`, `left` (M,K), `right` (K,N), `out` (M,N) row-major; `keep` is 0 or 1.
+/// Sum order: as the crate has it, the same for every number of threads.
+#[allow(unsafe_code, reason = "the gemm crate has only an unsafe interface; every access is bounded here")]
+fn product(
+    [m, n, k]: [usize; 3],
+    out: &mut [f32],
+    keep: bool,
+    factor: f32,
+    left: View<'_>,
+    right: View<'_>,
+    threads: Threads,
+) {
+    if m == 0 || n == 0 || k == 0 {
+        if !keep {
+            out[..m * n].fill(0.0);
+        }
+        return;
+    }
+    let last = |view: View<'_>, rows: usize, columns: usize| (rows - 1) * view.row + (columns - 1) * view.column;
+    assert!(out.len() >= m * n && last(left, m, k) < left.data.len() && last(right, k, n) < right.data.len());
+    let parallelism = if m.saturating_mul(n).saturating_mul(k) < PARALLEL_FROM {
+        Parallelism::None
+    } else {
+        Parallelism::Rayon(threads.0)
+    };
+    // SAFETY: gemm reads left at r * row + c * column for r < m, c < k, right likewise for r < k, c < n, and reads and writes
+    // out at r * n + c for r < m, c < n. All strides are non-negative, so the largest index is that of the last element, which
+    // the assertion above holds below each length. `out` is borrowed mutably, so it overlaps neither. A slice's length in
+    // bytes fits an isize, and no stride is longer than its slice where it is used.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n.cast_signed(),
+            keep,
+            left.data.as_ptr(),
+            left.column.cast_signed(),
+            left.row.cast_signed(),
+            right.data.as_ptr(),
+            right.column.cast_signed(),
+            right.row.cast_signed(),
+            1.0,
+            factor,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// Runs the matrix kernels; says whether this kernel was one of them.
+pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s: &[usize], threads: Threads) -> bool {
+    match kernel {
+        Kernel::MatmulNt => {
+            memory.write(s[2], |m, z| forward(p, m.real(s[0]), m.real(s[1]), z, threads));
+        }
+        Kernel::DenseForward => memory.write(s[2], |m, z| {
+            forward(p, m.real(s[0]), m.real(s[1]), z, threads);
+            m.write(s[3], |_, a| activation(&Params { count: p.rows * p.outputs, ..*p }, z, a));
+        }),
+        Kernel::MatmulNn => {
+            memory.write(s[2], |m, e| backward(p, m.real(s[0]), m.real(s[1]), e, threads));
+        }
+        Kernel::DenseBackward => memory.write(s[3], |m, out| {
+            backward(p, m.real(s[0]), m.real(s[1]), out, threads);
+            if p.k_end == p.outputs {
+                let f = Activation::from_code(p.activation);
+                for (d, &a) in out.iter_mut().zip(&m.real(s[2])[..(p.rows * p.inputs) as usize]) {
+                    *d *= f.f_prime(a);
+                }
+            }
+        }),
+        Kernel::OuterProducts => memory.write(s[2], |m, gradients| {
+            outer_products(p, m.real(s[0]), m.real(s[1]), gradients, p.k_begin != 0, 1.0, threads);
+        }),
+        Kernel::DenseGradient => memory.write(s[2], |m, gradients| {
+            let delta = m.real(s[0]);
+            outer_products(p, delta, m.real(s[1]), gradients, p.k_begin != 0, 1.0, threads);
+            let db = &mut gradients[p.b as usize..][..p.outputs as usize];
+            if p.k_begin == 0 {
+                db.fill(0.0);
+            }
+            add_rows(p, delta, db, 1.0);
+        }),
+        Kernel::DenseUpdate => memory.write(s[4], |m, params| {
+            let delta = m.real(s[0]);
+            let eta = m.real(s[2])[4 * m.word(s[3])[0] as usize];
+            outer_products(p, delta, m.real(s[1]), params, true, -eta, threads);
+            add_rows(p, delta, &mut params[p.b as usize..][..p.outputs as usize], -eta);
+        }),
+        _ => return false,
+    }
+    true
+}
+
+/// `z = a w^T + b`.
+fn forward(p: &Params, a: &[f32], params: &[f32], z: &mut [f32], threads: Threads) {
+    let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
+    let (begin, terms) = (p.k_begin as usize, (p.k_end - p.k_begin) as usize);
+    if begin == 0 {
+        let bias = &params[p.b as usize..][..outputs];
+        for z in z.chunks_exact_mut(outputs).take(rows) {
+            z.copy_from_slice(bias);
+        }
+    }
+    let left = View::new(&a[begin..], inputs);
+    let right = View::new(&params[p.w as usize + begin..], inputs).transposed();
+    product([rows, outputs, terms], z, true, 1.0, left, right, threads);
+}
+
+/// `e = delta w`.
+fn backward(p: &Params, delta: &[f32], params: &[f32], e: &mut [f32], threads: Threads) {
+    let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
+    let (begin, terms) = (p.k_begin as usize, (p.k_end - p.k_begin) as usize);
+    let left = View::new(&delta[begin..], outputs);
+    let right = View::new(&params[p.w as usize + begin * inputs..], inputs);
+    product([rows, inputs, terms], e, begin != 0, 1.0, left, right, threads);
+}
+
+/// `w = keep w + factor delta^T a`, `w` in the arena at `p.w`.
+fn outer_products(
+    p: &Params,
+    delta: &[f32],
+    a: &[f32],
+    arena: &mut [f32],
+    keep: bool,
+    factor: f32,
+    threads: Threads,
+) {
+    let [inputs, outputs] = [p.inputs, p.outputs].map(|n| n as usize);
+    let (begin, terms) = (p.k_begin as usize, (p.k_end - p.k_begin) as usize);
+    let left = View::new(&delta[begin * outputs..], outputs).transposed();
+    let right = View::new(&a[begin * inputs..], inputs);
+    product([outputs, inputs, terms], &mut arena[p.w as usize..], keep, factor, left, right, threads);
+}
+
+/// `b += factor sum_b delta[b]`.
+fn add_rows(p: &Params, delta: &[f32], b: &mut [f32], factor: f32) {
+    let outputs = p.outputs as usize;
+    let (begin, end) = (p.k_begin as usize, p.k_end as usize);
+    for row in delta.chunks_exact(outputs).take(end).skip(begin) {
+        for (b, &d) in b.iter_mut().zip(row) {
+            *b += factor * d;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One wgpu device with its queue, its pipelines, and what is known of its health.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use super::adapter::{describe, is_software};
+use super::pipeline::Pipeline;
+use crate::error::{Error, Result};
+use crate::kernel::Kernel;
+use crate::plan::Limits;
+
+/// Loop iterations that an invocation may take on a software adapter: Mesa's llvmpipe silently ends all loops of an
+/// invocation after 65,535.
+const SOFTWARE_ITERATIONS: u64 = 30_000;
+
+/// What several engines on one device share.
+pub(crate) struct Context {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(crate) info: wgpu::AdapterInfo,
+    /// Whether shaders keep wgpu's run-time checks.
+    pub(crate) checked: bool,
+    pipelines: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    health: Arc<Health>,
+}
+
+/// What the device reported from outside any call of ours. Only devices made here report it: on an application's device no
+/// handler is installed.
+#[derive(Default)]
+struct Health {
+    lost: Mutex<Option<String>>,
+    first_error: Mutex<Option<String>>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("adapter", &describe(&self.info)).finish_non_exhaustive()
+    }
+}
+
+/// A lock whose holder panicked still guards whole values here: every write is one assignment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    /// Asks the adapter for a device of our own, with all that the adapter allows.
+    pub(crate) async fn own(adapter: &wgpu::Adapter) -> Result<Self> {
+        let info = adapter.get_info();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wgrad"),
+            required_limits: adapter.limits(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| Error::Device { adapter: describe(&info), problem: error.to_string() })?;
+        let context = Self::shared(device, queue, info);
+        // Both callbacks may run on any thread with locks of wgpu held: they only note what happened.
+        let health = Arc::clone(&context.health);
+        context.device.set_device_lost_callback(move |reason, message| {
+            lock(&health.lost).get_or_insert(format!("{reason:?}: {message}"));
+        });
+        let health = Arc::clone(&context.health);
+        context.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            lock(&health.first_error).get_or_insert(error.to_string());
+        }));
+        Ok(context)
+    }
+
+    /// Takes a device that belongs to an application, and changes nothing about it.
+    pub(crate) fn shared(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
+        Self {
+            device,
+            queue,
+            info,
+            checked: std::env::var("WGRAD_CHECKED").is_ok_and(|v| v == "1"),
+            pipelines: Mutex::default(),
+            health: Arc::default(),
+        }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        describe(&self.info)
+    }
+
+    /// What the planner has to keep to on this device.
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = self.device.limits();
+        Limits {
+            max_groups: limits.max_compute_workgroups_per_dimension,
+            max_binding_bytes: u64::from(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size),
+            max_iterations: if is_software(&self.info) { SOFTWARE_ITERATIONS } else { u64::MAX },
+        }
+    }
+
+    /// The kernel's pipeline, made at its first use and shared from then on.
+    pub(crate) fn pipeline(&self, kernel: Kernel) -> Result<Arc<Pipeline>> {
+        if let Some(pipeline) = lock(&self.pipelines).get(&kernel) {
+            return Ok(Arc::clone(pipeline));
+        }
+        let label = format!("the pipeline of kernel {}", kernel.name());
+        let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, self.checked))?);
+        lock(&self.pipelines).insert(kernel, Arc::clone(&pipeline));
+        Ok(pipeline)
+    }
+
+    /// Fails if the device was lost, or reported an error that no scope of ours caught.
+    pub(crate) fn healthy(&self) -> Result<()> {
+        if let Some(reason) = lock(&self.health.lost).clone() {
+            return Err(Error::DeviceLost { reason });
+        }
+        if let Some(message) = lock(&self.health.first_error).take() {
+            return Err(Error::Gpu { during: "earlier work".to_owned(), message });
+        }
+        Ok(())
+    }
+
+    /// Runs `work` and turns what wgpu reports about it into an error. `bytes` is what it allocates, for the message.
+    pub(crate) fn scope<T>(&self, during: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let result = work();
+        // All three are popped, in reverse, before any is looked at: a scope left open would swallow later errors.
+        let reports = [internal, validation, memory].map(|scope| at_once(scope.pop()));
+        self.healthy()?;
+        for report in reports.into_iter().flatten() {
+            return Err(match report {
+                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: during.to_owned(), bytes },
+                other => Error::Gpu { during: during.to_owned(), message: other.to_string() },
+            });
+        }
+        Ok(result)
+    }
+}
+
+/// The value of a future that is ready at once, as an error scope is natively. In a browser the report comes later: there, an
+/// invalid object shows as a failed readback.
+fn at_once(future: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Error> {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(report) => report,
+        Poll::Pending => None,
+    }
+}

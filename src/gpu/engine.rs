@@ -1,0 +1,168 @@
+//! The buffers of one network on a GPU, and the recording of steps into submissions.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::pipeline::{Pipeline, UNIFORM_BYTES};
+use super::wait::{Readback, submitted_work};
+use crate::backend::{Prepared, Slot};
+use crate::error::{Error, Result};
+use crate::plan::{BufferSpec, Limits, Plan};
+
+/// The GPU backend of one network.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    context: Arc<Context>,
+    buffers: Vec<Option<wgpu::Buffer>>,
+    limits: Limits,
+}
+
+/// What a plan needs on the GPU: everything a step sets, made once.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    steps: Vec<RecordedStep>,
+}
+
+#[derive(Debug)]
+struct RecordedStep {
+    pipeline: Arc<Pipeline>,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 2],
+}
+
+impl Engine {
+    /// `limits` are at most those of the context; tests lower them.
+    pub(crate) fn new(context: Arc<Context>, limits: Limits) -> Self {
+        Self { context, buffers: Vec::new(), limits }
+    }
+
+    pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
+        let size = (spec.len.max(1) * 4) as u64;
+        let limit = self.limits.max_binding_bytes;
+        if size > limit {
+            return Err(Error::Limit {
+                what: format!("buffer {} of {} elements", spec.name, spec.len),
+                limit: "max_storage_buffer_binding_size, in bytes",
+                need: size,
+                have: limit,
+                advice: "use a smaller batch, layer or data set, or the CPU backend",
+            });
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
+        let what = format!("buffer {}", spec.name);
+        let buffer = self.context.scope(&what, size, || self.context.device.create_buffer(&descriptor))?;
+        let free = self.buffers.iter().position(Option::is_none);
+        Ok(Slot(if let Some(free) = free {
+            self.buffers[free] = Some(buffer);
+            free
+        } else {
+            self.buffers.push(Some(buffer));
+            self.buffers.len() - 1
+        }))
+    }
+
+    pub(crate) fn release(&mut self, slot: Slot) {
+        self.buffers[slot.0] = None;
+    }
+
+    fn buffer(&self, slot: Slot) -> Result<&wgpu::Buffer> {
+        let gone = || Error::Gpu { during: "buffer lookup".to_owned(), message: "released".to_owned() };
+        self.buffers.get(slot.0).and_then(Option::as_ref).ok_or_else(gone)
+    }
+
+    pub(crate) fn write(&mut self, slot: Slot, offset: usize, words: &[u32]) -> Result<()> {
+        let buffer = self.buffer(slot)?;
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        self.context.scope("a buffer write", bytes.len() as u64, || {
+            self.context.queue.write_buffer(buffer, offset as u64 * 4, bytes);
+        })
+    }
+
+    pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            let pipeline = self.context.pipeline(step.kernel)?;
+            let grid = self.limits.grid(step.kernel, step.kernel.groups(&step.params))?;
+            let buffers = step.bindings.iter().map(|id| self.buffer(slots[id.0])).collect::<Result<Vec<_>>>()?;
+            let bind_group = self.context.scope(&step.label, UNIFORM_BYTES, || {
+                let device = &self.context.device;
+                let uniform = device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(&step.label),
+                    size: UNIFORM_BYTES,
+                    usage: wgpu::BufferUsages::UNIFORM,
+                    mapped_at_creation: true,
+                });
+                if let Ok(mut view) = uniform.slice(..).get_mapped_range_mut() {
+                    view.copy_from_slice(bytemuck::cast_slice(&step.params.words()));
+                }
+                uniform.unmap();
+                let entries: Vec<_> = (0..)
+                    .zip(std::iter::once(&uniform).chain(buffers))
+                    .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+                    .collect();
+                device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(&step.label),
+                    layout: &pipeline.layout,
+                    entries: &entries,
+                })
+            })?;
+            steps.push(RecordedStep { pipeline, bind_group, grid });
+        }
+        Ok(Prepared { plan, slots, gpu: Some(Recorded { steps }) })
+    }
+
+    /// One pass, one submission: the steps of the range in order, `times` over.
+    pub(crate) fn run(&mut self, prepared: &Prepared, range: Range<usize>, times: usize) -> Result<()> {
+        let Some(recorded) = &prepared.gpu else {
+            return Err(Error::Gpu {
+                during: "run".to_owned(),
+                message: "the plan was prepared for another backend".to_owned(),
+            });
+        };
+        let context = &self.context;
+        context.scope("a submission", 0, || {
+            let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                for _ in 0..times {
+                    for step in &recorded.steps[range.clone()] {
+                        pass.set_pipeline(&step.pipeline.pipeline);
+                        pass.set_bind_group(0, &step.bind_group, &[]);
+                        pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
+                    }
+                }
+            }
+            context.queue.submit([encoder.finish()]);
+        })
+    }
+
+    /// Copies a buffer out and asks for the copy.
+    pub(crate) fn read(&mut self, slot: Slot, len: usize) -> Result<Readback> {
+        let buffer = self.buffer(slot)?;
+        let size = (len * 4) as u64;
+        let staging = self.context.scope("a readback", size, || {
+            let device = &self.context.device;
+            let staging = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("readback"),
+                size,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, Some(size));
+            self.context.queue.submit([encoder.finish()]);
+            staging
+        })?;
+        Readback::new(Arc::clone(&self.context), staging)
+    }
+
+    /// Ready when everything submitted so far is done.
+    pub(crate) fn done(&mut self) -> Result<impl Future<Output = Result<()>> + use<>> {
+        self.context.healthy()?;
+        Ok(submitted_work(Arc::clone(&self.context)))
+    }
+}

@@ -1,0 +1,12 @@
+//! Runs a plan on a GPU through wgpu: adapter choice, buffers, pipelines, recording, readback.
+
+mod adapter;
+mod context;
+mod engine;
+mod pipeline;
+mod wait;
+
+pub(crate) use adapter::{Adapters, is_software};
+pub(crate) use context::Context;
+pub(crate) use engine::{Engine, Recorded};
+pub(crate) use wait::Readback;

@@ -1,0 +1,68 @@
+//! A kernel's compute pipeline, its layout taken from the kernel's row in the table.
+
+use std::num::NonZeroU64;
+
+use crate::kernel::{Access, Kernel, Params, SHADERS};
+
+/// Bytes of the uniform buffer.
+pub(crate) const UNIFORM_BYTES: u64 = (Params::FIELDS.len() * 4) as u64;
+
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+}
+
+impl Pipeline {
+    pub(crate) fn new(device: &wgpu::Device, kernel: Kernel, checked: bool) -> Self {
+        let info = kernel.info();
+        let entry = |binding: u32, ty: wgpu::BufferBindingType, min: Option<NonZeroU64>| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: min },
+            count: None,
+        };
+        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, NonZeroU64::new(UNIFORM_BYTES))];
+        for (number, binding) in (1..).zip(info.bindings) {
+            let read_only = binding.access == Access::In;
+            entries.push(entry(number, wgpu::BufferBindingType::Storage { read_only }, None));
+        }
+        let label = Some(info.name);
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module(device, info.file, checked),
+            entry_point: Some(info.name),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        Self { pipeline, layout }
+    }
+}
+
+/// The shader module of a file, with or without wgpu's run-time checks.
+#[allow(unsafe_code, reason = "the checks cost up to a third on some GPUs; the tests prove that no kernel needs them")]
+fn module(device: &wgpu::Device, file: &'static str, checked: bool) -> wgpu::ShaderModule {
+    let source = SHADERS.iter().find(|(name, _)| *name == file).map_or("", |(_, text)| text);
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(file), source: wgpu::ShaderSource::Wgsl(source.into()) };
+    if checked {
+        return device.create_shader_module(descriptor);
+    }
+    // SAFETY: without the checks a shader must not index out of bounds and must end its loops. Every load and store in
+    // shaders/ is masked by the sizes in Params; the planner gives each buffer at least the length that those sizes imply;
+    // labels and the order, which index other buffers, are checked against the data set's length and the class count when they
+    // are made. Loops run over those same sizes. The parity tests run every kernel with guard words round every buffer, and
+    // once more with the checks on.
+    unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+}

@@ -1,0 +1,266 @@
+//! The table of kernels: the one list that shaders, CPU functions, plans and tests are held to.
+//!
+//! A kernel has one name in three places: its WGSL entry point in `shaders/`, its row here, and its CPU function in the
+//! file of `src/cpu/` that is named like the shader's. Tests walk [`Kernel::ALL`], so a kernel without a CPU function, or
+//! whose shader disagrees with its row, cannot pass.
+
+/// How wide a tile of the matrix kernels is: `TILE` x `TILE` invocations compute as many elements.
+pub(crate) const TILE: u64 = 8;
+/// Invocations a workgroup in the elementwise and row-wise kernels. No kernel needs more, so every WebGPU device can run all.
+pub(crate) const LANES: u64 = 64;
+
+/// What one dispatch is told: the uniform buffer of every kernel, twelve words in this order (`struct Params` in WGSL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Params {
+    /// `B`: rows a mini-batch can hold.
+    pub rows: u32,
+    /// `I`: width of the layer below.
+    pub inputs: u32,
+    /// `O`: width of this layer.
+    pub outputs: u32,
+    /// Where `w_l` starts in the parameter and gradient arenas, in elements.
+    pub w: u32,
+    /// Where `b_l` starts there.
+    pub b: u32,
+    /// First term of the sum that this dispatch does.
+    pub k_begin: u32,
+    /// One past its last term.
+    pub k_end: u32,
+    /// Code of the activation.
+    pub activation: u32,
+    /// Code of the cost.
+    pub cost: u32,
+    /// Format of gathered words: 0 `f32`, 1 four bytes, 2 class label.
+    pub format: u32,
+    /// Elements of an elementwise kernel.
+    pub count: u32,
+}
+
+impl Params {
+    /// The names of the words, in order; a test compares them with every shader.
+    pub const FIELDS: [&'static str; 12] = [
+        "rows",
+        "inputs",
+        "outputs",
+        "w",
+        "b",
+        "k_begin",
+        "k_end",
+        "activation",
+        "cost",
+        "format",
+        "count",
+        "spare",
+    ];
+
+    /// The words as the uniform buffer holds them.
+    #[must_use]
+    pub fn words(&self) -> [u32; 12] {
+        [
+            self.rows,
+            self.inputs,
+            self.outputs,
+            self.w,
+            self.b,
+            self.k_begin,
+            self.k_end,
+            self.activation,
+            self.cost,
+            self.format,
+            self.count,
+            0,
+        ]
+    }
+}
+
+/// What a kernel does with a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reads it.
+    In,
+    /// Writes elements that it does not read first (when `k_begin` is 0).
+    Out,
+    /// Reads and writes it.
+    InOut,
+}
+
+/// What a buffer's 32-bit words are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// Floating-point numbers.
+    F32,
+    /// Whole numbers, or packed bytes.
+    U32,
+}
+
+/// One buffer of a kernel; its place in [`KernelInfo::bindings`], counted from 1, is its `@binding` number.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// What it holds.
+    pub name: &'static str,
+    /// How it is used.
+    pub access: Access,
+    /// What its words are.
+    pub element: Element,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct KernelInfo {
+    /// Its entry point and CPU function.
+    pub name: &'static str,
+    /// The file in `shaders/`.
+    pub file: &'static str,
+    /// Invocations a workgroup.
+    pub workgroup: [u32; 3],
+    /// Its buffers, from `@binding(1)` on; `@binding(0)` is [`Params`].
+    pub bindings: &'static [Binding],
+}
+
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal in $file:literal, $shape:expr, [$($access:ident $binding:ident: $element:ident),* $(,)?];)*) => {
+        /// Every kernel of every plan.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Kernel { $($(#[$doc])* $variant),* }
+
+        impl Kernel {
+            /// Every kernel, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The kernel's row.
+            #[must_use]
+            pub const fn info(self) -> &'static KernelInfo {
+                match self {
+                    $(Self::$variant => &KernelInfo {
+                        name: $name,
+                        file: $file,
+                        workgroup: $shape,
+                        bindings: &[$(Binding { name: stringify!($binding), access: Access::$access, element: Element::$element }),*],
+                    }),*
+                }
+            }
+        }
+    };
+}
+
+const LINE: [u32; 3] = [64, 1, 1];
+const SQUARE: [u32; 3] = [8, 8, 1];
+const SINGLE: [u32; 3] = [1, 1, 1];
+
+kernels! {
+    /// The mini-batch out of the resident data.
+    Gather = "gather" in "data.wgsl", LINE, [In control: U32, In order: U32, In data: U32, Out out: F32];
+    /// On to the next mini-batch.
+    Advance = "advance" in "data.wgsl", SINGLE, [InOut next: U32];
+    /// `z = a w^T + b` (equation 2).
+    MatmulNt = "matmul_nt" in "matmul.wgsl", SQUARE, [In left: F32, In right: F32, Out out: F32];
+    /// `delta w` (BP2).
+    MatmulNn = "matmul_nn" in "matmul.wgsl", SQUARE, [In left: F32, In right: F32, Out out: F32];
+    /// `delta^T a` (BP4).
+    OuterProducts = "outer_products" in "matmul.wgsl", SQUARE, [In left: F32, In right: F32, Out out: F32];
+    /// `sum_b delta` (BP3).
+    BiasGradient = "bias_gradient" in "matmul.wgsl", LINE, [In left: F32, Out db: F32];
+    /// `a = f(z)`.
+    Activation = "activation" in "activation.wgsl", LINE, [In z: F32, Out out: F32];
+    /// `f'(z)`.
+    ActivationPrime = "activation_prime" in "activation.wgsl", LINE, [In z: F32, Out out: F32];
+    /// `x (.) y`.
+    Hadamard = "hadamard" in "activation.wgsl", LINE, [In z: F32, In y: F32, Out product: F32];
+    /// Softmax of each row.
+    Softmax = "softmax" in "activation.wgsl", LINE, [In z: F32, Out out: F32];
+    /// `(a - y) / rows`.
+    CostDerivative = "cost_derivative" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out derivative: F32];
+    /// The cost of each row.
+    CostValue = "cost_value" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out row_cost: F32];
+    /// Whether each row is right.
+    CountRight = "count_right" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out row_right: U32];
+    /// The rows' costs and right answers into one place a step.
+    Tally = "tally" in "cost.wgsl", LINE, [In control: U32, In costs: F32, In rights: U32, InOut step_cost: F32, InOut step_right: U32];
+    /// `p -= eta g`.
+    Sgd = "sgd" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut params: F32];
+    /// Fused: one layer forward.
+    DenseForward = "dense_forward" in "dense.wgsl", SQUARE, [In below: F32, In params: F32, Out z_out: F32, Out a_out: F32];
+    /// Fused: output error, cost and right answers.
+    OutputError = "output_error" in "dense.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out delta_out: F32, Out row_cost: F32, Out row_right: U32];
+    /// Fused: the error one layer back.
+    DenseBackward = "dense_backward" in "dense.wgsl", SQUARE, [In delta: F32, In params: F32, In a_here: F32, Out delta_here: F32];
+    /// Fused: weight and bias gradient of a layer.
+    DenseGradient = "dense_gradient" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, Out gradients: F32];
+    /// Fused: weight and bias gradient, and their step.
+    DenseUpdate = "dense_update" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut weights: F32];
+}
+
+impl Kernel {
+    /// The kernel's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.info().name
+    }
+
+    /// How many workgroups one dispatch takes, before folding.
+    #[must_use]
+    pub fn groups(self, p: &Params) -> u64 {
+        let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(u64::from);
+        let tiles = |m: u64, n: u64| m.div_ceil(TILE) * n.div_ceil(TILE);
+        match self {
+            Self::Gather => (rows * outputs).div_ceil(LANES),
+            Self::Advance | Self::Tally => 1,
+            Self::MatmulNt | Self::DenseForward => tiles(rows, outputs),
+            Self::MatmulNn | Self::DenseBackward => tiles(rows, inputs),
+            Self::OuterProducts => tiles(outputs, inputs),
+            Self::DenseGradient | Self::DenseUpdate => tiles(outputs, inputs + 1),
+            Self::BiasGradient => outputs.div_ceil(LANES),
+            Self::Activation | Self::ActivationPrime | Self::Hadamard | Self::CostDerivative | Self::Sgd => {
+                u64::from(p.count).div_ceil(LANES)
+            }
+            Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError => rows,
+        }
+    }
+
+    /// How many terms the sum of one element has that may be cut into several dispatches; `None` for the other kernels.
+    #[must_use]
+    pub fn sum_length(self, p: &Params) -> Option<u32> {
+        match self {
+            Self::MatmulNt | Self::DenseForward => Some(p.inputs),
+            Self::MatmulNn | Self::DenseBackward => Some(p.outputs),
+            Self::OuterProducts | Self::BiasGradient | Self::DenseGradient | Self::DenseUpdate => Some(p.rows),
+            _ => None,
+        }
+    }
+
+    /// Loop iterations of one invocation, all its loops together, for the terms that these parameters ask for.
+    #[must_use]
+    pub fn iterations(self, p: &Params) -> u64 {
+        let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
+        let strided = |n: u32| u64::from(n).div_ceil(LANES);
+        match self {
+            Self::MatmulNt | Self::MatmulNn | Self::OuterProducts | Self::DenseForward | Self::DenseBackward => {
+                terms.div_ceil(TILE) * (TILE + 1)
+            }
+            Self::DenseGradient | Self::DenseUpdate => terms.div_ceil(TILE) * (TILE + 1),
+            Self::BiasGradient => terms,
+            Self::Softmax | Self::CostValue => 3 * strided(p.outputs) + 18,
+            Self::CountRight => strided(p.outputs) + 6,
+            Self::OutputError => 5 * strided(p.outputs) + 24,
+            Self::Tally => strided(p.rows) + 12,
+            Self::Gather
+            | Self::Advance
+            | Self::Activation
+            | Self::ActivationPrime
+            | Self::Hadamard
+            | Self::CostDerivative
+            | Self::Sgd => 0,
+        }
+    }
+}
+
+/// The shader files and their texts.
+pub const SHADERS: &[(&str, &str)] = &[
+    ("data.wgsl", include_str!("../shaders/data.wgsl")),
+    ("matmul.wgsl", include_str!("../shaders/matmul.wgsl")),
+    ("activation.wgsl", include_str!("../shaders/activation.wgsl")),
+    ("cost.wgsl", include_str!("../shaders/cost.wgsl")),
+    ("update.wgsl", include_str!("../shaders/update.wgsl")),
+    ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
+];

@@ -1,0 +1,486 @@
+//! A training step recorded as data: which kernels, on which buffers, in which order.
+//!
+//! A [`Plan`] knows nothing of devices. Any backend can run any plan, step by step or as a whole, and nothing else in the
+//! crate knows how a step is executed.
+//!
+//! | plan | one step is |
+//! |---|---|
+//! | [`PlanKind::Textbook`] | one symbol of the equations |
+//! | [`PlanKind::Fused`] | one layer of a phase |
+
+mod fused;
+mod textbook;
+
+use crate::activation::by_name;
+use crate::error::{Error, Result};
+use crate::kernel::{Element, Kernel, LANES, Params, TILE};
+use crate::layer::Layer;
+use crate::{Activation, Cost};
+
+/// How finely a step is cut into kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PlanKind {
+    /// One kernel a symbol of the equations: matrix product, activation, activation-prime, Hadamard product, outer products,
+    /// row sum, cost derivative, update. For reading, and for finding the first wrong kernel.
+    Textbook,
+    /// One kernel a layer of a phase: product + bias + activation; product + Hadamard with `f'`; outer products + update.
+    Fused,
+}
+
+impl PlanKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Textbook, Self::Fused];
+
+    /// The name in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Textbook => "textbook",
+            Self::Fused => "fused",
+        }
+    }
+}
+
+impl std::fmt::Display for PlanKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for PlanKind {
+    type Err = Error;
+    fn from_str(word: &str) -> Result<Self> {
+        by_name(&Self::ALL, Self::name, "plan", word)
+    }
+}
+
+/// What a plan computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Goal {
+    /// The outputs.
+    Predict,
+    /// The outputs, their cost and the count of right answers.
+    Cost,
+    /// As `Cost`, and the gradients.
+    Gradients,
+    /// As `Cost`, and a step of the parameters.
+    Train,
+}
+
+/// Where the mini-batch comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The host writes it into `x` and `y`.
+    Direct,
+    /// It is gathered from the resident data set, one mini-batch after another.
+    Dataset {
+        /// Examples.
+        len: usize,
+        /// How inputs are held.
+        inputs: Format,
+        /// How targets are held.
+        targets: Format,
+    },
+}
+
+/// How a resident column is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// One `f32` a value.
+    F32,
+    /// One byte a value, four a word, each worth 1/255.
+    U8,
+    /// One class label a row, one-hot when gathered.
+    Label,
+}
+
+impl Format {
+    const fn code(self) -> u32 {
+        match self {
+            Self::F32 => 0,
+            Self::U8 => 1,
+            Self::Label => 2,
+        }
+    }
+
+    /// Words that `rows` rows of `columns` values take.
+    pub(crate) const fn words(self, rows: usize, columns: usize) -> usize {
+        match self {
+            Self::F32 => rows * columns,
+            Self::U8 => (rows * columns).div_ceil(4),
+            Self::Label => rows,
+        }
+    }
+}
+
+/// What the planner has to keep to. The default is what WebGPU promises of every device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Workgroups in one dimension of a dispatch.
+    pub max_groups: u32,
+    /// Bytes of one buffer as a kernel sees it.
+    pub max_binding_bytes: u64,
+    /// Loop iterations of one invocation. Some software drivers stop loops silently beyond a count.
+    pub max_iterations: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_groups: 65_535, max_binding_bytes: 128 << 20, max_iterations: u64::MAX }
+    }
+}
+
+impl Limits {
+    /// No limits but those of 32-bit sizes: for backends in the host's memory.
+    pub const HOST: Self = Self { max_groups: u32::MAX, max_binding_bytes: u64::MAX, max_iterations: u64::MAX };
+
+    /// The grid of a dispatch of `groups` workgroups, folded into y where one dimension is too short.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if two dimensions are too short.
+    pub fn grid(&self, kernel: Kernel, groups: u64) -> Result<[u32; 2]> {
+        let max = u64::from(self.max_groups);
+        let y = groups.div_ceil(max);
+        let too_many = || Error::Limit {
+            what: format!("kernel {}", kernel.name()),
+            limit: "max_compute_workgroups_per_dimension, squared",
+            need: groups,
+            have: max.saturating_mul(max),
+            advice: "use a smaller batch or layer",
+        };
+        if y > max {
+            return Err(too_many());
+        }
+        let x = groups.div_ceil(y.max(1));
+        Ok([u32::try_from(x).map_err(|_| too_many())?, u32::try_from(y).map_err(|_| too_many())?])
+    }
+}
+
+/// What a buffer is to the outside of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The arena of all weights and biases.
+    Parameters,
+    /// Their gradients, laid out alike.
+    Gradients,
+    /// Step, live rows, examples.
+    Control,
+    /// Four numbers a step; the first is the learning rate.
+    Hyper,
+    /// The order in which the epoch takes the examples.
+    Order,
+    /// The resident inputs.
+    Inputs,
+    /// The resident targets.
+    Targets,
+    /// The cost of each step, summed over its rows.
+    StepCost,
+    /// The right answers of each step.
+    StepRight,
+    /// The mini-batch's inputs, `a_0`.
+    X,
+    /// The mini-batch's targets.
+    Y,
+    /// The mini-batch's outputs, `a_L`.
+    Output,
+    /// A buffer between two steps.
+    Between,
+}
+
+/// A buffer that a plan needs.
+#[derive(Debug, Clone)]
+pub struct BufferSpec {
+    /// Its name in the equations, such as `delta_2`.
+    pub name: String,
+    /// Elements, four bytes each.
+    pub len: usize,
+    /// What they are.
+    pub element: Element,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// A buffer of a plan, by its place in [`Plan::buffers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BufferId(pub usize);
+
+/// One dispatch.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What runs.
+    pub kernel: Kernel,
+    /// What it is told.
+    pub params: Params,
+    /// Its buffers, in the order of the kernel's row in the table.
+    pub bindings: Vec<BufferId>,
+    /// What it does in words, such as `layer 2: weight gradient`.
+    pub label: String,
+}
+
+/// What a plan is built for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The layers, from the input up.
+    pub layers: &'a [Layer],
+    /// The cost; needed for every goal but `Predict`.
+    pub cost: Option<Cost>,
+    /// What to compute.
+    pub goal: Goal,
+    /// Where the mini-batch comes from.
+    pub source: Source,
+    /// `B`: rows a mini-batch can hold.
+    pub rows: usize,
+    /// What the device allows.
+    pub limits: Limits,
+}
+
+/// The step of a mini-batch as data.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How finely it is cut.
+    pub kind: PlanKind,
+    /// `B`: rows a mini-batch can hold.
+    pub rows: usize,
+    /// The buffers it needs.
+    pub buffers: Vec<BufferSpec>,
+    /// The dispatches, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Records the plan of this kind for this request.
+    ///
+    /// # Errors
+    /// [`Error::Pairing`] for a cost that does not go with the output activation; [`Error::Limit`] for a size that the
+    /// limits do not allow; [`Error::InvalidOption`] for a batch of no rows or a missing cost.
+    pub fn new(kind: PlanKind, request: &Request<'_>) -> Result<Self> {
+        let mut builder = Builder::new(kind, *request)?;
+        match kind {
+            PlanKind::Textbook => textbook::record(&mut builder)?,
+            PlanKind::Fused => fused::record(&mut builder)?,
+        }
+        builder.finish()
+    }
+
+    /// The buffer that has this role, if the plan has one.
+    #[must_use]
+    pub fn buffer(&self, role: Role) -> Option<BufferId> {
+        self.buffers.iter().position(|b| b.role == role).map(BufferId)
+    }
+}
+
+/// Records buffers and steps; the two kinds of plan share it.
+struct Builder<'a> {
+    request: Request<'a>,
+    plan: Plan,
+    rows: u32,
+    parameters: BufferId,
+    control: BufferId,
+    x: BufferId,
+}
+
+impl<'a> Builder<'a> {
+    fn new(kind: PlanKind, request: Request<'a>) -> Result<Self> {
+        let (Some(first), Some(last)) = (request.layers.first(), request.layers.last()) else {
+            return Err(Error::Architecture { problem: "it has no layers".to_owned() });
+        };
+        let rows = match u32::try_from(request.rows) {
+            Ok(rows) if (1..=1 << 24).contains(&rows) => rows,
+            _ => {
+                return Err(Error::InvalidOption {
+                    option: "batch size",
+                    value: request.rows.to_string(),
+                    want: "at least 1 and at most 16,777,216",
+                });
+            }
+        };
+        if request.goal != Goal::Predict {
+            let Some(cost) = request.cost else {
+                return Err(Error::InvalidOption {
+                    option: "cost",
+                    value: "absent".to_owned(),
+                    want: "given for this goal",
+                });
+            };
+            cost.check(last.activation)?;
+        }
+        let mut plan = Plan { kind, rows: request.rows, buffers: Vec::new(), steps: Vec::new() };
+        let mut add = |name: &str, len: usize, element: Element, role: Role| {
+            plan.buffers.push(BufferSpec { name: name.to_owned(), len, element, role });
+            BufferId(plan.buffers.len() - 1)
+        };
+        let parameters = add("params", last.biases().end, Element::F32, Role::Parameters);
+        let control = add("control", 4, Element::U32, Role::Control);
+        let x = add("x", request.rows.saturating_mul(first.inputs), Element::F32, Role::X);
+        Ok(Self { request, plan, rows, parameters, control, x })
+    }
+
+    fn buffer(&mut self, name: String, len: usize, element: Element, role: Role) -> BufferId {
+        self.plan.buffers.push(BufferSpec { name, len, element, role });
+        BufferId(self.plan.buffers.len() - 1)
+    }
+
+    /// A buffer of `rows x columns` numbers between two steps.
+    fn between(&mut self, name: String, columns: usize) -> BufferId {
+        self.buffer(name, self.request.rows.saturating_mul(columns), Element::F32, Role::Between)
+    }
+
+    /// The parameters that every kernel of this layer is told. Sizes were checked to fit when the layers were laid out.
+    fn params(&self, layer: &Layer) -> Params {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Params {
+            rows: self.rows,
+            inputs: word(layer.inputs),
+            outputs: word(layer.outputs),
+            w: word(layer.w),
+            b: word(layer.b),
+            activation: layer.activation.code(),
+            cost: self.request.cost.map_or(0, Cost::code),
+            ..Params::default()
+        }
+    }
+
+    /// As [`params`](Self::params), for an elementwise kernel over `rows x columns`.
+    fn elements(&self, layer: &Layer, columns: usize) -> Params {
+        let count = u32::try_from(self.request.rows.saturating_mul(columns)).unwrap_or(u32::MAX);
+        Params { count, ..self.params(layer) }
+    }
+
+    /// Records a step; a sum that is longer than one invocation may loop becomes several.
+    fn push(&mut self, kernel: Kernel, params: Params, bindings: &[BufferId], label: String) -> Result<()> {
+        debug_assert_eq!(bindings.len(), kernel.info().bindings.len(), "{label}");
+        let most = self.request.limits.max_iterations;
+        let length = kernel.sum_length(&params);
+        let whole = length.unwrap_or(0);
+        let part = match kernel {
+            _ if length.is_none() => whole,
+            Kernel::BiasGradient => u32::try_from(most).unwrap_or(u32::MAX),
+            _ => u32::try_from((most / (TILE + 1)).saturating_mul(TILE)).unwrap_or(u32::MAX),
+        };
+        let mut k_begin = 0_u32;
+        loop {
+            let k_end = k_begin.saturating_add(part.max(1)).min(whole);
+            let params = Params { k_begin, k_end, ..params };
+            if kernel.iterations(&params) > most {
+                return Err(Error::Limit {
+                    what: label,
+                    limit: "loop iterations of one shader invocation on a software adapter",
+                    need: kernel.iterations(&params),
+                    have: most,
+                    advice: "use fewer outputs or rows, or the CPU backend",
+                });
+            }
+            let parts = if whole > part { format!(", terms {k_begin}..{k_end}") } else { String::new() };
+            self.request.limits.grid(kernel, kernel.groups(&params))?;
+            let label = format!("{label}{parts}");
+            self.plan.steps.push(Step { kernel, params, bindings: bindings.to_vec(), label });
+            k_begin = k_end;
+            if k_begin >= whole {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The first steps: the mini-batch into `x`, and into `y` where there is a cost. Returns `y`.
+    fn inputs(&mut self) -> Result<Option<BufferId>> {
+        let (first, last) = (self.request.layers[0], self.request.layers[self.request.layers.len() - 1]);
+        let scored = self.request.goal != Goal::Predict;
+        let rows = self.request.rows;
+        let y = scored.then(|| {
+            self.buffer("y".to_owned(), rows.saturating_mul(last.outputs), Element::F32, Role::Y)
+        });
+        if let Source::Dataset { len, inputs, targets } = self.request.source {
+            let order = self.buffer("order".to_owned(), len, Element::U32, Role::Order);
+            let (control, x) = (self.control, self.x);
+            let mut gather = |name: &str, format: Format, columns: usize, role, out| -> Result<()> {
+                let words = format.words(len, columns);
+                let data = self.buffer(name.to_owned(), words, Element::U32, role);
+                let columns = u32::try_from(columns).unwrap_or(u32::MAX);
+                let params = Params { rows: self.rows, outputs: columns, format: format.code(), ..Params::default() };
+                self.push(Kernel::Gather, params, &[control, order, data, out], format!("gather {name}"))
+            };
+            gather("inputs", inputs, first.inputs, Role::Inputs, x)?;
+            if let Some(y) = y {
+                gather("targets", targets, last.outputs, Role::Targets, y)?;
+            }
+        }
+        Ok(y)
+    }
+
+    /// The buffers of one number a row and one number a step that the cost ends in.
+    fn scores(&mut self) -> [BufferId; 4] {
+        let steps = match self.request.source {
+            Source::Direct => 1,
+            Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
+        };
+        let rows = self.request.rows;
+        [
+            self.buffer("row cost".to_owned(), rows, Element::F32, Role::Between),
+            self.buffer("row right".to_owned(), rows, Element::U32, Role::Between),
+            self.buffer("step cost".to_owned(), steps, Element::F32, Role::StepCost),
+            self.buffer("step right".to_owned(), steps, Element::U32, Role::StepRight),
+        ]
+    }
+
+    /// Four numbers a step for the update.
+    fn hyper(&mut self) -> BufferId {
+        let steps = match self.request.source {
+            Source::Direct => 1,
+            Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
+        };
+        self.buffer("hyper".to_owned(), 4 * steps, Element::F32, Role::Hyper)
+    }
+
+    /// Cost and right answers of the rows, without the gradients: for evaluation, and for the textbook plan.
+    fn score(&mut self, y: BufferId, a: BufferId, z: BufferId, scores: [BufferId; 4]) -> Result<()> {
+        let last = self.request.layers[self.request.layers.len() - 1];
+        let params = self.params(&last);
+        let [row_cost, row_right, ..] = scores;
+        self.push(Kernel::CostValue, params, &[self.control, y, a, z, row_cost], "cost of each row".to_owned())?;
+        self.push(Kernel::CountRight, params, &[self.control, y, a, row_right], "right answers".to_owned())?;
+        self.tally(scores)
+    }
+
+    fn tally(&mut self, [row_cost, row_right, step_cost, step_right]: [BufferId; 4]) -> Result<()> {
+        let params = Params { rows: self.rows, ..Params::default() };
+        let bindings = [self.control, row_cost, row_right, step_cost, step_right];
+        self.push(Kernel::Tally, params, &bindings, "cost and right answers of the step".to_owned())
+    }
+
+    /// Softmax of the last layer, in place of the elementwise activation.
+    fn softmax(&mut self, layer: &Layer, z: BufferId, a: BufferId, label: String) -> Result<()> {
+        debug_assert_eq!(layer.activation, Activation::Softmax);
+        self.push(Kernel::Softmax, self.params(layer), &[z, a], label)
+    }
+
+    /// The last step: on to the next mini-batch.
+    fn advance(&mut self) -> Result<()> {
+        if matches!(self.request.source, Source::Dataset { .. }) {
+            let params = Params { rows: self.rows, ..Params::default() };
+            self.push(Kernel::Advance, params, &[self.control], "next mini-batch".to_owned())?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Plan> {
+        for buffer in &self.plan.buffers {
+            let need = (buffer.len as u64).saturating_mul(4);
+            let have = self.request.limits.max_binding_bytes.min(u64::from(u32::MAX));
+            if need > have {
+                return Err(Error::Limit {
+                    what: format!("buffer {} of {} elements", buffer.name, buffer.len),
+                    limit: "max_storage_buffer_binding_size, in bytes",
+                    need,
+                    have,
+                    advice: "use a smaller batch, layer or data set, or the CPU backend",
+                });
+            }
+        }
+        Ok(self.plan)
+    }
+}
+
+/// The number of lanes and the width of a tile, for what is documented of a plan.
+#[allow(dead_code, reason = "kept beside the planner, which relies on both fitting WebGPU's smallest workgroup")]
+const SMALLEST_WORKGROUP: () = assert!(LANES <= 64 && TILE * TILE <= 64);

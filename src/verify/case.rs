@@ -1,0 +1,389 @@
+//! One kernel on one shape with one filling, and what it is compared with.
+
+use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
+
+use super::compare::{Worst, bound, terms};
+use super::tracked::Tracked;
+use crate::backend::{Engine, Prepared};
+use crate::cpu::{self, Buffer};
+use crate::error::{Error, Result};
+use crate::kernel::{Access, Element, Kernel, Params};
+use crate::plan::{BufferId, BufferSpec, Plan, PlanKind, Role, Step};
+use crate::{Activation, Cost};
+
+/// Words after the last element of each buffer, inside what the kernel can reach: robust access would hide a write past the
+/// end of the binding.
+const GUARDS: usize = 4;
+/// What the guards hold; as a number it is a NaN.
+const GUARD: u32 = 0x7fc0_dead;
+/// What outputs hold before the kernel runs: garbage, never zeros; as a number it is a NaN.
+const GARBAGE: u32 = 0x7fc0_beef;
+
+/// What the inputs of a case are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// Between -1 and 1, no symmetry.
+    Ordinary,
+    /// Among them 0, +-100 and numbers near 1e-38; several equal maxima a row.
+    Extreme,
+}
+
+/// The shape of a case: rows, inputs, outputs.
+pub type Shape = [u32; 3];
+
+/// A dispatch with the contents of its buffers.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub(crate) step: Step,
+    pub(crate) buffers: Vec<(Element, Access, Vec<u32>)>,
+}
+
+impl Case {
+    /// The kernel under test.
+    #[must_use]
+    pub const fn kernel(&self) -> Kernel {
+        self.step.kernel
+    }
+
+    /// What it is told.
+    #[must_use]
+    pub const fn params(&self) -> &Params {
+        &self.step.params
+    }
+
+    /// Builds the case of this kernel for this shape. `variant` goes through activations, costs, formats, parts of sums and
+    /// live row counts; every kernel has at most [`Case::variants`] of them.
+    #[must_use]
+    pub fn new(kernel: Kernel, shape: Shape, fill: Fill, variant: u32, seed: u64) -> Self {
+        Maker::new(kernel, shape, fill, variant, seed).make()
+    }
+
+    /// How many variants a kernel has.
+    #[must_use]
+    pub const fn variants(kernel: Kernel) -> u32 {
+        match kernel {
+            Kernel::Activation | Kernel::ActivationPrime => 4,
+            Kernel::Gather => 6,
+            Kernel::MatmulNt | Kernel::MatmulNn | Kernel::OuterProducts | Kernel::BiasGradient => 2,
+            Kernel::CostValue => 6,
+            Kernel::CountRight => 4,
+            Kernel::CostDerivative | Kernel::Tally | Kernel::Sgd | Kernel::Advance => 2,
+            Kernel::DenseForward | Kernel::DenseBackward => 8,
+            Kernel::OutputError => 12,
+            Kernel::DenseGradient | Kernel::DenseUpdate => 2,
+            Kernel::Hadamard | Kernel::Softmax => 1,
+        }
+    }
+
+    /// The plan of this one dispatch.
+    fn plan(&self) -> Plan {
+        let buffers = self.buffers.iter().zip(self.step.kernel.info().bindings).map(|((element, _, words), binding)| {
+            let name = binding.name.to_owned();
+            BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between }
+        });
+        let rows = self.step.params.rows as usize;
+        Plan { kind: PlanKind::Textbook, rows, buffers: buffers.collect(), steps: vec![self.step.clone()] }
+    }
+
+    /// Runs the case on an engine and compares every output with the reference. Fails if a guard or an input was written.
+    ///
+    /// # Errors
+    /// Whatever the engine reports, and [`Error::Disagreement`] for a written guard or input.
+    pub(crate) async fn check(&self, engine: &mut Engine) -> Result<Worst> {
+        let plan = self.plan();
+        let slots = plan.buffers.iter().map(|spec| engine.alloc(spec)).collect::<Result<Vec<_>>>()?;
+        let result = self.check_on(engine, plan, &slots).await;
+        for slot in slots {
+            engine.release(slot);
+        }
+        result
+    }
+
+    async fn check_on(&self, engine: &mut Engine, plan: Plan, slots: &[crate::backend::Slot]) -> Result<Worst> {
+        for ((_, _, words), &slot) in self.buffers.iter().zip(slots) {
+            engine.write(slot, 0, words)?;
+            engine.write(slot, words.len(), &[GUARD; GUARDS])?;
+        }
+        let prepared: Prepared = engine.prepare(plan, slots.to_vec())?;
+        engine.run(&prepared, 0..1, 1)?;
+        let mut after = Vec::with_capacity(slots.len());
+        for ((_, _, words), &slot) in self.buffers.iter().zip(slots) {
+            after.push(engine.read(slot, words.len() + GUARDS).await?);
+        }
+        self.judge(&after)
+    }
+
+    /// Compares what the buffers hold afterwards with the reference.
+    ///
+    /// # Errors
+    /// [`Error::Disagreement`] for a written guard or input.
+    pub fn judge(&self, after: &[Vec<u32>]) -> Result<Worst> {
+        let kernel = self.step.kernel;
+        let oracle = self.oracle();
+        let mut worst = Worst::default();
+        for (index, ((_, access, before), after)) in self.buffers.iter().zip(after).enumerate() {
+            let name = kernel.info().bindings[index].name;
+            let fail = |what: &str| Err(Error::Disagreement(format!("kernel {}: {what} {name}", kernel.name())));
+            let Some((after, guards)) = after.split_at_checked(before.len()) else {
+                return fail("too few words in buffer");
+            };
+            if guards != [GUARD; GUARDS] {
+                return fail("wrote past the end of buffer");
+            }
+            if *access == Access::In && after != before {
+                return fail("changed its input");
+            }
+            if *access != Access::In {
+                worst.merge(&self.compare(before, after, oracle.buffer(index)));
+            }
+        }
+        Ok(worst)
+    }
+
+    fn compare(&self, before: &[u32], after: &[u32], want: &Buffer<Tracked>) -> Worst {
+        let mut worst = Worst::default();
+        let terms = terms(self.step.kernel, &self.step.params);
+        match want {
+            Buffer::Word(want) => {
+                for (i, (&got, &want)) in after.iter().zip(want).enumerate() {
+                    worst.add_word(i, got, want);
+                }
+            }
+            Buffer::Real(want) => {
+                for (i, (&got, want)) in after.iter().zip(want).enumerate() {
+                    if want.value.is_nan() && before[i] == GARBAGE {
+                        // The kernel has no business here: the garbage must still be there, bit for bit.
+                        worst.add_word(i, u32::from(got != GARBAGE), 0);
+                    } else {
+                        worst.add(i, f32::from_bits(got).into(), want.value, bound(terms, want.scale));
+                    }
+                }
+            }
+        }
+        worst
+    }
+
+    /// The buffers as the plain loops leave them, in `f64` with the scale of the error.
+    fn oracle(&self) -> cpu::Memory<Tracked> {
+        let mut engine = cpu::Engine::<Tracked>::new(cpu::Threads(1));
+        for (element, _, words) in &self.buffers {
+            let slot = engine.alloc(*element, words.len());
+            // The buffer was just made this long.
+            let _ = engine.write(slot, 0, words);
+        }
+        let slots: Vec<_> = (0..self.buffers.len()).collect();
+        engine.run_plain(&self.step, &slots);
+        engine.memory().clone()
+    }
+}
+
+/// Fills the buffers of a case.
+struct Maker {
+    kernel: Kernel,
+    p: Params,
+    fill: Fill,
+    variant: u32,
+    random: Pcg64Mcg,
+}
+
+impl Maker {
+    fn new(kernel: Kernel, [rows, inputs, outputs]: Shape, fill: Fill, variant: u32, seed: u64) -> Self {
+        // The layer starts at an odd place of an arena with something before, between and after weights and biases.
+        let w = 3;
+        let b = w + outputs * inputs + 2;
+        let mut p = Params { rows, inputs, outputs, w, b, ..Params::default() };
+        p.k_end = kernel.sum_length(&p).unwrap_or(0);
+        let columns = if matches!(kernel, Kernel::Sgd) { inputs * outputs } else { rows * outputs };
+        p.count = columns;
+        let mixed = u128::from(seed) << 64 | u128::from(rows) << 40 | u128::from(inputs) << 20 | u128::from(outputs);
+        let random = Pcg64Mcg::new(mixed << 1 | 1 | u128::from(variant) << 100);
+        let mut maker = Self { kernel, p, fill, variant, random };
+        maker.vary();
+        maker
+    }
+
+    /// Turns the variant into codes.
+    fn vary(&mut self) {
+        let variant = self.variant;
+        let p = &mut self.p;
+        let outputs = [Activation::Sigmoid, Activation::Tanh, Activation::Relu, Activation::Identity];
+        match self.kernel {
+            Kernel::Activation | Kernel::ActivationPrime => p.activation = outputs[variant as usize % 4].code(),
+            Kernel::Gather => p.format = variant % 3,
+            Kernel::CountRight => p.activation = variant / 2,
+            Kernel::CostValue => p.cost = variant % 3,
+            Kernel::DenseForward | Kernel::DenseBackward => {
+                p.activation = outputs[variant as usize % 4].code();
+                self.part(variant / 4);
+            }
+            Kernel::OutputError => {
+                let pairs: [(Cost, Activation); 6] = [
+                    (Cost::Quadratic, Activation::Sigmoid),
+                    (Cost::Quadratic, Activation::Tanh),
+                    (Cost::Quadratic, Activation::Relu),
+                    (Cost::Quadratic, Activation::Identity),
+                    (Cost::BinaryCrossEntropy, Activation::Sigmoid),
+                    (Cost::CategoricalCrossEntropy, Activation::Softmax),
+                ];
+                let (cost, activation) = pairs[variant as usize % 6];
+                p.cost = cost.code();
+                p.activation = activation.code();
+            }
+            kernel if kernel.sum_length(p).is_some() => self.part(variant),
+            _ => {}
+        }
+    }
+
+    /// The whole sum, or a part in its middle, which has to be added to what is there.
+    fn part(&mut self, which: u32) {
+        if which % 2 == 1 && self.p.k_end >= 2 {
+            self.p.k_begin = self.p.k_end / 3 + 1;
+            if self.variant.is_multiple_of(3) {
+                self.p.k_end = (self.p.k_begin + 1).max(self.p.k_end - self.p.k_end / 4);
+            }
+        }
+    }
+
+    /// Live rows: all of them, or all but some.
+    fn live(&self) -> u32 {
+        let ragged = match self.kernel {
+            Kernel::OutputError => self.variant >= 6,
+            Kernel::CostValue | Kernel::Gather => self.variant >= 3,
+            _ => self.variant % 2 == 1,
+        };
+        if ragged { (self.p.rows - self.p.rows / 3).max(1) } else { self.p.rows }
+    }
+
+    fn number(&mut self) -> f32 {
+        let x: f32 = self.random.random_range(-1.0..1.0);
+        if self.fill == Fill::Ordinary {
+            return x;
+        }
+        match self.random.random_range(0..12_u32) {
+            0 => 0.0,
+            1 => 100.0,
+            2 => -100.0,
+            3 => 1e-38 * x,
+            4 => 10.0 * x,
+            _ => x,
+        }
+    }
+
+    fn numbers(&mut self, len: u32) -> Vec<u32> {
+        (0..len).map(|_| self.number().to_bits()).collect()
+    }
+
+    /// What an output holds before: garbage where the kernel overwrites, numbers where it adds.
+    fn output(&mut self, len: u32) -> Vec<u32> {
+        if self.p.k_begin > 0 { self.numbers(len) } else { vec![GARBAGE; len as usize] }
+    }
+
+    /// Step 2 of an epoch.
+    fn control(&self) -> Vec<u32> {
+        let live = self.live();
+        vec![2, live, 2 * self.p.rows + live, 0]
+    }
+
+    /// `a` for the weighted inputs `z`, with the activation and cost of this case.
+    fn activations(&self, z: &[u32]) -> Vec<u32> {
+        let outputs = self.p.outputs as usize;
+        let f = Activation::from_code(self.p.activation);
+        if Cost::from_code(self.p.cost) == Cost::CategoricalCrossEntropy {
+            let numbers: Vec<f64> = z.iter().map(|&z| f32::from_bits(z).into()).collect();
+            return numbers
+                .chunks(outputs)
+                .flat_map(|row| {
+                    let m = row.iter().fold(f64::MIN, |m, &z| m.max(z));
+                    let sum: f64 = row.iter().map(|z| (z - m).exp()).sum();
+                    row.iter().map(move |z| crate::real::Real::to_f32((z - m).exp() / sum).to_bits())
+                })
+                .collect();
+        }
+        z.iter().map(|&z| f.f(f32::from_bits(z)).to_bits()).collect()
+    }
+
+    fn make(mut self) -> Case {
+        let p = self.p;
+        let arena = p.b + p.outputs + 1;
+        let (below, here) = (p.rows * p.inputs, p.rows * p.outputs);
+        let control = self.control();
+        let contents: Vec<Vec<u32>> = match self.kernel {
+            Kernel::Gather => {
+                let examples = 3 * p.rows + 5;
+                let order = (0..control[2]).map(|_| self.random.random_range(0..examples)).collect();
+                let data = match p.format {
+                    0 => self.numbers(examples * p.outputs),
+                    1 => (0..(examples * p.outputs).div_ceil(4)).map(|_| self.random.random()).collect(),
+                    _ => (0..examples).map(|_| self.random.random_range(0..p.outputs)).collect(),
+                };
+                vec![control, order, data, vec![GARBAGE; here as usize]]
+            }
+            Kernel::Advance => vec![control],
+            Kernel::MatmulNt => vec![self.numbers(below), self.numbers(arena), self.output(here)],
+            Kernel::MatmulNn => vec![self.numbers(here), self.numbers(arena), self.output(below)],
+            Kernel::OuterProducts => vec![self.numbers(here), self.numbers(below), self.output(arena)],
+            Kernel::BiasGradient => vec![self.numbers(here), self.output(arena)],
+            Kernel::Activation | Kernel::ActivationPrime | Kernel::Softmax => {
+                vec![self.numbers(here), vec![GARBAGE; here as usize]]
+            }
+            Kernel::Hadamard => vec![self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]],
+            Kernel::CostDerivative => {
+                vec![control, self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]]
+            }
+            Kernel::CostValue => {
+                let z = self.numbers(here);
+                let a = self.activations(&z);
+                vec![control, self.targets(), a, z, vec![GARBAGE; p.rows as usize]]
+            }
+            Kernel::CountRight => {
+                let (y, a) = (self.targets(), self.numbers(here));
+                vec![control, y, a, vec![GARBAGE; p.rows as usize]]
+            }
+            Kernel::Tally => {
+                let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();
+                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 5], vec![GARBAGE; 5]]
+            }
+            Kernel::Sgd => {
+                vec![control, self.numbers(12), self.numbers(p.count + 1), self.numbers(p.count + 1)]
+            }
+            Kernel::DenseForward => {
+                vec![self.numbers(below), self.numbers(arena), self.output(here), vec![GARBAGE; here as usize]]
+            }
+            Kernel::OutputError => {
+                let z = self.numbers(here);
+                let a = self.activations(&z);
+                let rows = vec![GARBAGE; p.rows as usize];
+                vec![control, self.targets(), a, z, vec![GARBAGE; here as usize], rows.clone(), rows]
+            }
+            Kernel::DenseBackward => {
+                vec![self.numbers(here), self.numbers(arena), self.numbers(below), self.output(below)]
+            }
+            Kernel::DenseGradient => vec![self.numbers(here), self.numbers(below), self.output(arena)],
+            Kernel::DenseUpdate => {
+                vec![self.numbers(here), self.numbers(below), self.numbers(12), control, self.numbers(arena)]
+            }
+        };
+        let bindings = self.kernel.info().bindings;
+        let buffers = bindings.iter().zip(contents).map(|(binding, words)| (binding.element, binding.access, words));
+        let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs];
+        let label = format!("{} {rows}x{inputs}x{outputs} variant {}", self.kernel.name(), self.variant);
+        let ids = (0..bindings.len()).map(BufferId).collect();
+        Case { step: Step { kernel: self.kernel, params: p, bindings: ids, label }, buffers: buffers.collect() }
+    }
+
+    /// One-hot rows for the odd rows, soft ones between 0 and 1 for the even ones.
+    fn targets(&mut self) -> Vec<u32> {
+        let (rows, outputs) = (self.p.rows, self.p.outputs);
+        let mut y = Vec::with_capacity((rows * outputs) as usize);
+        for row in 0..rows {
+            let label = self.random.random_range(0..outputs);
+            for j in 0..outputs {
+                let soft: f32 = self.random.random_range(0.0..1.0);
+                let hot = if j == label { 1.0 } else { 0.0_f32 };
+                y.push(if row % 2 == 1 { hot } else { soft }.to_bits());
+            }
+        }
+        y
+    }
+}

@@ -1,0 +1,225 @@
+//! Two backends side by side, one step of a plan at a time.
+
+use std::future::Future;
+
+use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
+
+use super::compare::{Worst, bound, terms};
+use super::tracked::Tracked;
+use crate::Device;
+use crate::backend::{Engine, Prepared};
+use crate::cpu::{self, Buffer};
+use crate::error::{Error, Result};
+use crate::kernel::{Access, Element};
+use crate::plan::{BufferId, BufferSpec, Plan, Role};
+
+/// Something that runs a plan step by step: a device, or a test's twin of one.
+pub trait Runner {
+    /// Who this is, for messages.
+    fn name(&self) -> String;
+    /// Puts words into a buffer of the plan.
+    ///
+    /// # Errors
+    /// What the device reports.
+    fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<()>;
+    /// Runs step `step` of the plan.
+    ///
+    /// # Errors
+    /// What the device reports.
+    fn run(&mut self, step: usize) -> Result<()>;
+    /// Reads a buffer of the plan.
+    fn read(&mut self, buffer: BufferId) -> impl Future<Output = Result<Vec<u32>>>;
+}
+
+/// A plan on a device.
+#[derive(Debug)]
+pub struct DeviceRunner {
+    name: String,
+    engine: Engine,
+    prepared: Prepared,
+}
+
+impl DeviceRunner {
+    /// Makes the plan's buffers on the device.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn new(device: &Device, plan: &Plan) -> Result<Self> {
+        let mut engine = device.engine();
+        let slots = plan.buffers.iter().map(|spec| engine.alloc(spec)).collect::<Result<Vec<_>>>()?;
+        let prepared = engine.prepare(plan.clone(), slots)?;
+        Ok(Self { name: device.adapter(), engine, prepared })
+    }
+}
+
+impl Runner for DeviceRunner {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<()> {
+        self.engine.write(self.prepared.slots[buffer.0], 0, words)
+    }
+
+    fn run(&mut self, step: usize) -> Result<()> {
+        self.engine.run(&self.prepared, step..step + 1, 1)
+    }
+
+    async fn read(&mut self, buffer: BufferId) -> Result<Vec<u32>> {
+        let len = self.prepared.plan.buffers[buffer.0].len;
+        self.engine.read(self.prepared.slots[buffer.0], len).await
+    }
+}
+
+/// What [`lockstep_async`] saw.
+#[derive(Debug, Clone)]
+pub struct Lockstep {
+    /// Steps compared.
+    pub steps: usize,
+    /// The worst element of all of them, in units of the bound.
+    pub worst: Worst,
+}
+
+/// Runs a plan on two backends, one step at a time from equal buffers, and compares what each step wrote with the other and
+/// with the `f64` reference of its kernel. `times` repeats the plan, so that a later mini-batch is seen too. Buffers that come
+/// from outside (parameters, data, order) are filled from `seed`; those in between start as garbage.
+///
+/// # Errors
+/// [`Error::Disagreement`] names the first step that differs, the element, and which of the two is off; else what the devices
+/// report.
+pub async fn lockstep_async<A: Runner, B: Runner>(
+    plan: &Plan,
+    a: &mut A,
+    b: &mut B,
+    seed: u64,
+    times: usize,
+) -> Result<Lockstep> {
+    let mut oracle = cpu::Engine::<Tracked>::new(cpu::Threads(1));
+    for (index, words) in contents(plan, seed).iter().enumerate() {
+        let spec = &plan.buffers[index];
+        let slot = oracle.alloc(spec.element, spec.len);
+        oracle.write(slot, 0, words)?;
+        a.write(BufferId(index), words)?;
+        b.write(BufferId(index), words)?;
+    }
+    let mut report = Lockstep { steps: 0, worst: Worst::default() };
+    for time in 0..times {
+        for (number, step) in plan.steps.iter().enumerate() {
+            let slots: Vec<_> = step.bindings.iter().map(|id| id.0).collect();
+            oracle.run_plain(step, &slots);
+            a.run(number)?;
+            b.run(number)?;
+            for (&id, binding) in step.bindings.iter().zip(step.kernel.info().bindings) {
+                if binding.access == Access::In {
+                    continue;
+                }
+                let (words_a, words_b) = (a.read(id).await?, b.read(id).await?);
+                let want = oracle.memory().buffer(id.0);
+                let terms = terms(step.kernel, &step.params);
+                let [off_a, off_b] = [&words_a, &words_b].map(|words| distance(words, want, terms));
+                report.worst.merge(&off_a);
+                report.worst.merge(&off_b);
+                if !off_a.passed() || !off_b.passed() {
+                    let mut message = format!(
+                        "step {} of {} ('{}', kernel {}, pass {}) differs in {}",
+                        number + 1,
+                        plan.steps.len(),
+                        step.label,
+                        step.kernel.name(),
+                        time + 1,
+                        plan.buffers[id.0].name,
+                    );
+                    for (name, off) in [(a.name(), off_a), (b.name(), off_b)] {
+                        let verdict = if off.passed() { "agrees with the reference" } else { "is off" };
+                        message.push_str(&format!("; {name} {verdict}: {off}"));
+                    }
+                    return Err(Error::Disagreement(message));
+                }
+                // The next step starts from equal buffers on all three.
+                b.write(id, &words_a)?;
+                oracle.write(id.0, 0, &words_a)?;
+            }
+            report.steps += 1;
+        }
+    }
+    Ok(report)
+}
+
+/// How far words are from the reference.
+fn distance(words: &[u32], want: &Buffer<Tracked>, terms: u64) -> Worst {
+    let mut worst = Worst::default();
+    match want {
+        Buffer::Word(want) => {
+            for (i, (&got, &want)) in words.iter().zip(want).enumerate() {
+                worst.add_word(i, got, want);
+            }
+        }
+        Buffer::Real(want) => {
+            for (i, (&got, want)) in words.iter().zip(want).enumerate() {
+                // Nobody has written here yet.
+                if got == GARBAGE && want.value.is_nan() {
+                    worst.add_word(i, 0, 0);
+                } else {
+                    worst.add(i, f32::from_bits(got).into(), want.value, bound(terms, want.scale));
+                }
+            }
+        }
+    }
+    worst
+}
+
+/// What buffers in between hold at first; as a number it is a NaN.
+const GARBAGE: u32 = 0x7fc0_beef;
+
+/// The first contents of every buffer of a plan.
+fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
+    let mut random = Pcg64Mcg::new(u128::from(seed) << 1 | 1);
+    let examples = plan.buffer(Role::Order).map_or(plan.rows, |id| plan.buffers[id.0].len);
+    let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let live = word(plan.rows.min(examples));
+    plan.buffers
+        .iter()
+        .enumerate()
+        .map(|(index, spec)| match spec.role {
+            Role::Control => vec![0, live, word(examples), 0],
+            Role::Order => (0..word(spec.len)).rev().collect(),
+            Role::Inputs | Role::Targets => data(plan, index, spec, examples, &mut random),
+            Role::Parameters | Role::X | Role::Hyper => numbers(spec, &mut random, -1.0),
+            Role::Y => numbers(spec, &mut random, 0.0),
+            _ => vec![GARBAGE; spec.len],
+        })
+        .collect()
+}
+
+fn numbers(spec: &BufferSpec, random: &mut Pcg64Mcg, low: f32) -> Vec<u32> {
+    debug_assert_eq!(spec.element, Element::F32);
+    (0..spec.len).map(|_| random.random_range(low..1.0_f32).to_bits()).collect()
+}
+
+/// Resident data in the format that the plan gathers it in.
+fn data(plan: &Plan, index: usize, spec: &BufferSpec, examples: usize, random: &mut Pcg64Mcg) -> Vec<u32> {
+    let gather = plan.steps.iter().find(|step| step.bindings.get(2) == Some(&BufferId(index)));
+    let Some(gather) = gather else { return vec![0; spec.len] };
+    let columns = gather.params.outputs;
+    match gather.params.format {
+        0 => (0..spec.len).map(|_| random.random_range(0.0..1.0_f32).to_bits()).collect(),
+        1 => (0..spec.len).map(|_| random.random()).collect(),
+        _ => (0..examples).map(|_| random.random_range(0..columns)).collect(),
+    }
+}
+
+/// Blocking form of [`lockstep_async`].
+///
+/// # Errors
+/// As there.
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+pub fn lockstep<A: Runner, B: Runner>(
+    plan: &Plan,
+    a: &mut A,
+    b: &mut B,
+    seed: u64,
+    times: usize,
+) -> Result<Lockstep> {
+    crate::blocking::block_on(lockstep_async(plan, a, b, seed, times))
+}

@@ -1,0 +1,163 @@
+//! A number that knows the scale of the rounding error that `f32` arithmetic may have made in it.
+
+use std::cmp::Ordering;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::cpu::Arithmetic;
+use crate::real::Real;
+
+/// A value in `f64` with the scale of its error: a kernel that computed it in `f32`, in whatever order, may be off by
+/// `k * 2^-23 * scale` for the `k` of [`bound`](super::bound).
+///
+/// For a sum the scale is the sum of the absolute terms, never the absolute value of the sum, which cancellation makes small.
+/// Functions add what the WGSL specification allows them (15.7.4), as multiples of the smallest `k`, 8.
+#[derive(Debug, Clone, Copy)]
+pub struct Tracked {
+    /// The value.
+    pub value: f64,
+    /// The scale of its error.
+    pub scale: f64,
+    /// Whether it was read from memory, so that it has no error yet.
+    exact: bool,
+}
+
+/// The smallest factor that a bound has; intrinsic errors are given in units of it.
+pub(super) const SMALLEST_K: f64 = 8.0;
+
+impl Tracked {
+    const fn exact_value(value: f64) -> Self {
+        Self { value, scale: value.abs(), exact: true }
+    }
+
+    /// The result of one operation: of exact numbers it has the rounding error of the result alone.
+    fn result(value: f64, scale: f64, exact: bool) -> Self {
+        Self { value, scale: if exact { value.abs() } else { scale.max(value.abs()) }, exact: false }
+    }
+
+    /// `f(self)`, where `slope` is `f'` and the function itself may be off by `intrinsic` units of 2^-23.
+    fn function(self, value: f64, slope: f64, intrinsic: f64) -> Self {
+        let carried = if self.exact { 0.0 } else { (slope * self.scale).abs() };
+        Self { value, scale: carried + value.abs() / SMALLEST_K + intrinsic / SMALLEST_K, exact: false }
+    }
+}
+
+impl PartialEq for Tracked {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl PartialOrd for Tracked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.value.partial_cmp(&other.value)
+    }
+}
+
+impl Add for Tracked {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self::result(self.value + other.value, self.scale + other.scale, self.exact && other.exact)
+    }
+}
+
+impl Sub for Tracked {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self::result(self.value - other.value, self.scale + other.scale, self.exact && other.exact)
+    }
+}
+
+impl Mul for Tracked {
+    type Output = Self;
+    fn mul(self, other: Self) -> Self {
+        Self::result(self.value * other.value, self.scale * other.scale, self.exact && other.exact)
+    }
+}
+
+impl Div for Tracked {
+    type Output = Self;
+    fn div(self, other: Self) -> Self {
+        let value = self.value / other.value;
+        let scale = self.scale / other.value.abs() * (other.scale / other.value.abs()).max(1.0);
+        Self::result(value, scale, self.exact && other.exact)
+    }
+}
+
+impl Neg for Tracked {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self { value: -self.value, ..self }
+    }
+}
+
+impl Real for Tracked {
+    const ZERO: Self = Self::exact_value(0.0);
+    const ONE: Self = Self::exact_value(1.0);
+
+    fn exact(x: f32) -> Self {
+        Self::exact_value(x.into())
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "rounding to f32 is what this is for")]
+    fn to_f32(self) -> f32 {
+        self.value as f32
+    }
+
+    fn to_f64(self) -> f64 {
+        self.value
+    }
+
+    /// 3 + 2|x| ULP.
+    fn exp(self) -> Self {
+        let value = self.value.exp();
+        self.function(value, value, value * (3.0 + 2.0 * self.value.abs()))
+    }
+
+    /// 2^-21 absolute between 0.5 and 2, 3 ULP outside.
+    fn ln(self) -> Self {
+        let value = self.value.ln();
+        let intrinsic = if (0.5..=2.0).contains(&self.value) { 4.0 } else { 3.0 * value.abs() };
+        self.function(value, 1.0 / self.value, intrinsic)
+    }
+
+    /// As the logarithm of a number between 1 and 2.
+    fn ln_1p(self) -> Self {
+        self.function(self.value.ln_1p(), 1.0 / (1.0 + self.value), 4.0)
+    }
+
+    /// From `e^(-2|x|)`, which near 0 costs an absolute error; the series below 0.02 is better than that.
+    fn tanh(self) -> Self {
+        let value = self.value.tanh();
+        let e = (-2.0 * self.value.abs()).exp();
+        self.function(value, 1.0 - value * value, e * (3.0 + 4.0 * self.value.abs()) + 4.0 * value.abs() + 1.0)
+    }
+
+    fn abs(self) -> Self {
+        Self { value: self.value.abs(), ..self }
+    }
+
+    fn is_nan(self) -> bool {
+        self.value.is_nan()
+    }
+}
+
+impl Arithmetic for Tracked {}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these results are exact")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_that_cancels_keeps_the_scale_of_its_terms() {
+        let [a, b] = [1e6, -1e6].map(|x: f32| Tracked::exact(x) * Tracked::exact(3.0));
+        let sum = a + b;
+        assert_eq!((sum.value, sum.scale), (0.0, 6e6));
+    }
+
+    #[test]
+    fn numbers_read_from_memory_carry_no_error() {
+        let difference = Tracked::exact(1.0) - Tracked::exact(0.75);
+        assert_eq!(difference.scale, 0.25);
+    }
+}

@@ -1,0 +1,69 @@
+//! Every kernel against the f64 reference, on the CPU backend and on every adapter there is.
+
+mod common;
+
+use wgrad::plan::Limits;
+use wgrad::verify::{SelfCheck, Shape, check_kernels};
+use wgrad::Device;
+
+/// Rows, inputs, outputs: ones, primes, one off a tile of 8 and off a workgroup of 64, non-square, long sums.
+const SHAPES: &[Shape] = &[
+    [1, 1, 1],
+    [1, 2, 3],
+    [2, 1, 7],
+    [3, 17, 2],
+    [7, 8, 9],
+    [8, 8, 8],
+    [9, 15, 16],
+    [10, 784, 30],
+    [16, 9, 65],
+    [17, 63, 64],
+    [64, 5, 3],
+    [65, 16, 10],
+    [63, 33, 31],
+    [5, 257, 13],
+    [257, 3, 5],
+    [2, 7, 131],
+    [1, 1031, 2],
+];
+
+fn report(device: &Device, check: &SelfCheck) {
+    let checks = if device.is_checked() { "checked" } else { "unchecked" };
+    println!("{device}, {checks} shaders: {} cases of {} kernels\n{check}", check.cases(), check.kernels.len());
+}
+
+fn assert_passed(check: &SelfCheck) {
+    for kernel in &check.kernels {
+        assert!(kernel.cases > 0, "kernel {} had no case", kernel.kernel.name());
+        assert!(kernel.worst.passed(), "{}: kernel {}: {}", check.adapter, kernel.kernel.name(), kernel.worst);
+    }
+    assert!(check.passed());
+}
+
+#[test]
+fn cpu_kernels() {
+    let check = check_kernels(&Device::cpu(), SHAPES, 1).expect("the CPU backend runs every kernel");
+    report(&Device::cpu(), &check);
+    assert_passed(&check);
+}
+
+#[test]
+fn gpu_kernels() {
+    for device in common::adapters() {
+        let check = check_kernels(&device, SHAPES, 2).expect("the device runs every kernel");
+        report(&device, &check);
+        assert_passed(&check);
+    }
+}
+
+/// Three workgroups a dimension: grids of up to nine workgroups have to fold.
+#[test]
+fn gpu_kernels_on_folded_grids() {
+    for device in common::adapters() {
+        let device = device.with_limits(Limits { max_groups: 3, ..Limits::HOST });
+        let shapes = [[3, 17, 11], [7, 8, 24], [4, 20, 20], [9, 5, 5]];
+        let check = check_kernels(&device, &shapes, 3).expect("the device runs every kernel");
+        println!("{device}: {} cases on folded grids", check.cases());
+        assert_passed(&check);
+    }
+}
