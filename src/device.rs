@@ -141,7 +141,7 @@ impl Device {
     /// [`Error::NoAdapter`] lists what there is; [`Error::Device`] if the adapter gives no device.
     #[cfg(feature = "gpu")]
     pub async fn with_adapter_async(name: &str) -> Result<Self> {
-        let adapters = crate::gpu::Adapters::find().await;
+        let adapters = crate::gpu::Adapters::find_for(name).await;
         Self::open(adapters.named(name)?, &format!("its name fits '{name}'")).await
     }
 
@@ -180,10 +180,10 @@ impl Device {
         Self::on(crate::gpu::Context::shared(device, queue, info), "the application gave it")
     }
 
-    /// The adapters of this machine.
+    /// The adapters of this machine, those of OpenGL included.
     #[cfg(feature = "gpu")]
     pub async fn list_async() -> Vec<AdapterSummary> {
-        let adapters = crate::gpu::Adapters::find().await;
+        let adapters = crate::gpu::Adapters::find_all().await;
         adapters
             .infos()
             .map(|(info, adapter)| AdapterSummary {

@@ -10,14 +10,32 @@ pub(crate) struct Adapters {
 }
 
 impl Adapters {
-    /// Looks for adapters on every backend compiled in.
+    /// Looks for adapters on Vulkan, Metal, DX12 and WebGPU. OpenGL shows the same hardware through an older interface, and
+    /// looking for it opens display connections: it is left to those who name it.
     pub(crate) async fn find() -> Self {
+        Self::on(Backends::PRIMARY).await
+    }
+
+    /// As [`find`](Self::find), with OpenGL.
+    pub(crate) async fn find_all() -> Self {
+        Self::on(Backends::all()).await
+    }
+
+    /// The adapters among which a name is looked for: OpenGL's only where the name asks for them, or nothing else fits.
+    pub(crate) async fn find_for(wanted: &str) -> Self {
+        let primary = Self::find().await;
+        let gl = matches!(split(wanted), (Some(Backend::Gl), _)) || primary.named(wanted).is_err();
+        if gl { Self::find_all().await } else { primary }
+    }
+
+    async fn on(backends: Backends) -> Self {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         // No indirect dispatch is used here, and its validation would cut buffers to 32-bit sizes.
+        descriptor.backends = backends;
         descriptor.flags = (wgpu::InstanceFlags::from_build_config() & !wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL)
             .with_env();
         let instance = wgpu::Instance::new(descriptor);
-        Self { list: instance.enumerate_adapters(Backends::all()).await }
+        Self { list: instance.enumerate_adapters(backends).await }
     }
 
     pub(crate) fn infos(&self) -> impl Iterator<Item = (AdapterInfo, &wgpu::Adapter)> {

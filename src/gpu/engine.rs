@@ -17,6 +17,7 @@ pub(crate) struct Engine {
     context: Arc<Context>,
     buffers: Vec<Option<wgpu::Buffer>>,
     limits: Limits,
+    last: Option<wgpu::SubmissionIndex>,
 }
 
 /// What a plan needs on the GPU: everything a step sets, made once.
@@ -35,7 +36,7 @@ struct RecordedStep {
 impl Engine {
     /// `limits` are at most those of the context; tests lower them.
     pub(crate) fn new(context: Arc<Context>, limits: Limits) -> Self {
-        Self { context, buffers: Vec::new(), limits }
+        Self { context, buffers: Vec::new(), limits, last: None }
     }
 
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
@@ -124,7 +125,7 @@ impl Engine {
             });
         };
         let context = &self.context;
-        context.scope("a submission", 0, || {
+        let submission = context.scope("a submission", 0, || {
             let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -136,15 +137,17 @@ impl Engine {
                     }
                 }
             }
-            context.queue.submit([encoder.finish()]);
-        })
+            context.queue.submit([encoder.finish()])
+        })?;
+        self.last = Some(submission);
+        Ok(())
     }
 
     /// Copies a buffer out and asks for the copy.
     pub(crate) fn read(&mut self, slot: Slot, len: usize) -> Result<Readback> {
         let buffer = self.buffer(slot)?;
         let size = (len * 4) as u64;
-        let staging = self.context.scope("a readback", size, || {
+        let (staging, submission) = self.context.scope("a readback", size, || {
             let device = &self.context.device;
             let staging = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("readback"),
@@ -154,15 +157,16 @@ impl Engine {
             });
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, Some(size));
-            self.context.queue.submit([encoder.finish()]);
-            staging
+            let submission = self.context.queue.submit([encoder.finish()]);
+            (staging, submission)
         })?;
-        Readback::new(Arc::clone(&self.context), staging)
+        self.last = Some(submission.clone());
+        Readback::new(Arc::clone(&self.context), staging, submission)
     }
 
     /// Ready when everything submitted so far is done.
     pub(crate) fn done(&mut self) -> Result<impl Future<Output = Result<()>> + use<>> {
         self.context.healthy()?;
-        Ok(submitted_work(Arc::clone(&self.context)))
+        Ok(submitted_work(Arc::clone(&self.context), self.last.clone()))
     }
 }

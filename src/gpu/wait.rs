@@ -23,20 +23,25 @@ pub(crate) struct Readback {
     context: Arc<Context>,
     staging: wgpu::Buffer,
     answer: Answer<Result<(), wgpu::BufferAsyncError>>,
+    submission: wgpu::SubmissionIndex,
 }
 
 impl Readback {
-    pub(super) fn new(context: Arc<Context>, staging: wgpu::Buffer) -> Result<Self> {
+    pub(super) fn new(
+        context: Arc<Context>,
+        staging: wgpu::Buffer,
+        submission: wgpu::SubmissionIndex,
+    ) -> Result<Self> {
         let (answer, reply) = Answer::new();
         context.scope("mapping a readback", 0, || {
             staging.slice(..).map_async(wgpu::MapMode::Read, reply);
         })?;
-        Ok(Self { context, staging, answer })
+        Ok(Self { context, staging, answer, submission })
     }
 
     /// The words, once they are there.
     pub(crate) async fn words(self) -> Result<Vec<u32>> {
-        let mapped = self.answer.get(&self.context, "a readback").await?;
+        let mapped = self.answer.get(&self.context, Some(self.submission), "a readback").await?;
         let failed = |message: String| Error::Gpu { during: "a readback".to_owned(), message };
         mapped.map_err(|error| {
             self.context.healthy().err().unwrap_or_else(|| failed(error.to_string()))
@@ -47,11 +52,14 @@ impl Readback {
 }
 
 /// Ready when everything submitted so far is done.
-pub(super) fn submitted_work(context: Arc<Context>) -> impl Future<Output = Result<()>> {
+pub(super) fn submitted_work(
+    context: Arc<Context>,
+    last: Option<wgpu::SubmissionIndex>,
+) -> impl Future<Output = Result<()>> {
     let (answer, reply) = Answer::new();
     context.queue.on_submitted_work_done(move || reply(()));
     async move {
-        answer.get(&context, "submitted work").await?;
+        answer.get(&context, last, "submitted work").await?;
         context.healthy()
     }
 }
@@ -76,18 +84,31 @@ impl<T: Send + 'static> Answer<T> {
         (Self { receiver, there }, reply)
     }
 
-    async fn get(&self, context: &Arc<Context>, what: &'static str) -> Result<T> {
+    /// Waits for the answer, which comes when `submission` is done.
+    async fn get(
+        &self,
+        context: &Arc<Context>,
+        submission: Option<wgpu::SubmissionIndex>,
+        what: &'static str,
+    ) -> Result<T> {
         #[cfg(not(target_arch = "wasm32"))]
-        self.drive(context, what).await?;
+        self.drive(context, submission, what).await?;
+        #[cfg(target_arch = "wasm32")]
+        let _ = (submission, what);
         let lost = || Error::DeviceLost { reason: format!("no answer about {what}") };
         self.receiver.receive().await.ok_or_else(|| context.healthy().err().unwrap_or_else(lost))
     }
 
     /// Sees to it that the device is polled until the answer is there.
     #[cfg(not(target_arch = "wasm32"))]
-    async fn drive(&self, context: &Arc<Context>, what: &'static str) -> Result<()> {
+    async fn drive(
+        &self,
+        context: &Arc<Context>,
+        submission: Option<wgpu::SubmissionIndex>,
+        what: &'static str,
+    ) -> Result<()> {
         if crate::blocking::allowed() {
-            return poll_until(context, &self.there, what);
+            return poll_until(context, submission.as_ref(), &self.there, what);
         }
         if poll(context, wgpu::PollType::Poll).is_err() || self.there.load(Ordering::Acquire) {
             return Ok(());
@@ -95,7 +116,7 @@ impl<T: Send + 'static> Answer<T> {
         let (sender, receiver) = oneshot_channel();
         let (context, there) = (Arc::clone(context), Arc::clone(&self.there));
         let spawned = std::thread::Builder::new().name("wgrad poll".to_owned()).spawn(move || {
-            let _ = sender.send(poll_until(&context, &there, what));
+            let _ = sender.send(poll_until(&context, submission.as_ref(), &there, what));
         });
         match spawned {
             Ok(_) => receiver.receive().await.unwrap_or(Ok(())),
@@ -108,10 +129,15 @@ impl<T: Send + 'static> Answer<T> {
 
 /// Polls until the flag is set, in slices, with an end to its patience.
 #[cfg(not(target_arch = "wasm32"))]
-fn poll_until(context: &Context, there: &AtomicBool, what: &'static str) -> Result<()> {
+fn poll_until(
+    context: &Context,
+    submission: Option<&wgpu::SubmissionIndex>,
+    there: &AtomicBool,
+    what: &'static str,
+) -> Result<()> {
     let start = Instant::now();
     while !there.load(Ordering::Acquire) {
-        poll(context, wgpu::PollType::Wait { submission_index: None, timeout: Some(SLICE) })?;
+        poll(context, wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: Some(SLICE) })?;
         context.healthy()?;
         if start.elapsed() > PATIENCE {
             return Err(Error::Timeout { what, seconds: PATIENCE.as_secs() });

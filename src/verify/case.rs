@@ -156,7 +156,7 @@ impl Case {
                         // The kernel has no business here: the garbage must still be there, bit for bit.
                         worst.add_word(i, u32::from(got != GARBAGE), 0);
                     } else {
-                        worst.add(i, f32::from_bits(got).into(), want.value, bound(terms, want.scale));
+                        worst.add(i, f32::from_bits(got).into(), want.value, bound(terms, want));
                     }
                 }
             }

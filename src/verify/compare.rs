@@ -3,13 +3,14 @@
 use super::tracked::{SMALLEST_K, Tracked};
 use crate::kernel::{Kernel, Params};
 
-/// How far a result may be from the reference: `|got - want| <= k * 2^-23 * scale + tiny`, `k = 8 + 2 sqrt(K)` for a sum of `K`
-/// terms, `scale` from [`Tracked`], and `tiny` for numbers so small that a device may flush them to zero.
+/// How far a result may be from the reference: `|got - want| <= k * 2^-23 * scale + flushed`, with `k = 8 + 2 sqrt(K)` for a
+/// sum of `K` terms, and `scale` and `flushed` from [`Tracked`].
 #[must_use]
-pub fn bound(terms: u64, scale: f64) -> f64 {
+pub fn bound(terms: u64, want: &Tracked) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a count of terms is far below 2^53")]
     let k = SMALLEST_K + 2.0 * (terms as f64).sqrt();
-    k * f64::from(f32::EPSILON) * scale + 4.0 * f64::from(f32::MIN_POSITIVE)
+    // The last f64::from is for a result that is itself below the smallest normal number.
+    k * f64::from(f32::EPSILON) * want.scale + want.flushed + f64::from(f32::MIN_POSITIVE)
 }
 
 /// How many terms the longest sum of this dispatch has.
@@ -89,7 +90,7 @@ impl std::fmt::Display for Worst {
 pub fn compare(got: &[f32], want: &[Tracked], terms: u64) -> Worst {
     let mut worst = Worst::default();
     for (index, (&got, want)) in got.iter().zip(want).enumerate() {
-        worst.add(index, got.into(), want.value, bound(terms, want.scale));
+        worst.add(index, got.into(), want.value, bound(terms, want));
     }
     if got.len() != want.len() {
         worst.ratio = f64::INFINITY;
@@ -127,7 +128,9 @@ mod tests {
     #[test]
     fn the_formula() {
         let eps = f64::from(f32::EPSILON);
-        assert!((bound(100, 2.0) / (28.0 * eps * 2.0) - 1.0).abs() < 1e-12);
-        assert!(bound(1, 0.0) > 0.0, "a device may flush what is below the smallest normal number");
+        assert!((bound(100, &Tracked::exact(2.0)) / (28.0 * eps * 2.0) - 1.0).abs() < 1e-12);
+        assert!(bound(1, &Tracked::exact(0.0)) > 0.0, "a device may flush what is below the smallest normal number");
+        let tiny = Tracked::exact(1e-39) * Tracked::exact(1000.0);
+        assert!(bound(1, &tiny) >= 1e-36, "flushed before the product, all of it is lost");
     }
 }

@@ -161,7 +161,7 @@ fn distance(words: &[u32], want: &Buffer<Tracked>, terms: u64) -> Worst {
                 if got == GARBAGE && want.value.is_nan() {
                     worst.add_word(i, 0, 0);
                 } else {
-                    worst.add(i, f32::from_bits(got).into(), want.value, bound(terms, want.scale));
+                    worst.add(i, f32::from_bits(got).into(), want.value, bound(terms, want));
                 }
             }
         }

@@ -7,37 +7,49 @@ use crate::cpu::Arithmetic;
 use crate::real::Real;
 
 /// A value in `f64` with the scale of its error: a kernel that computed it in `f32`, in whatever order, may be off by
-/// `k * 2^-23 * scale` for the `k` of [`bound`](super::bound).
+/// `k * 2^-23 * scale + flushed` for the `k` of [`bound`](super::bound).
 ///
 /// For a sum the scale is the sum of the absolute terms, never the absolute value of the sum, which cancellation makes small.
 /// Functions add what the WGSL specification allows them (15.7.4), as multiples of the smallest `k`, 8.
+///
+/// A device may also take a number below the smallest normal one as 0, before or after any operation. What that can add up to,
+/// and be multiplied to, is `flushed`.
 #[derive(Debug, Clone, Copy)]
 pub struct Tracked {
     /// The value.
     pub value: f64,
-    /// The scale of its error.
+    /// The scale of its rounding error.
     pub scale: f64,
-    /// Whether it was read from memory, so that it has no error yet.
+    /// How much of it flushing to zero can have taken or added, in absolute terms.
+    pub flushed: f64,
+    /// Whether it was read from memory, so that it has no rounding error yet.
     exact: bool,
 }
 
 /// The smallest factor that a bound has; intrinsic errors are given in units of it.
 pub(super) const SMALLEST_K: f64 = 8.0;
 
+/// What one operation can flush: anything below the smallest normal number.
+const FLUSH: f64 = f32::MIN_POSITIVE as f64;
+
 impl Tracked {
     const fn exact_value(value: f64) -> Self {
-        Self { value, scale: value.abs(), exact: true }
+        let flushed = if value.abs() < FLUSH { value.abs() } else { 0.0 };
+        Self { value, scale: value.abs(), flushed, exact: true }
     }
 
     /// The result of one operation: of exact numbers it has the rounding error of the result alone.
-    fn result(value: f64, scale: f64, exact: bool) -> Self {
-        Self { value, scale: if exact { value.abs() } else { scale.max(value.abs()) }, exact: false }
+    fn result(value: f64, scale: f64, flushed: f64, exact: bool) -> Self {
+        let scale = if exact { value.abs() } else { scale.max(value.abs()) };
+        // Any order of a sum has partial sums of its own, so any operation may flush.
+        Self { value, scale, flushed: flushed + FLUSH, exact: false }
     }
 
     /// `f(self)`, where `slope` is `f'` and the function itself may be off by `intrinsic` units of 2^-23.
     fn function(self, value: f64, slope: f64, intrinsic: f64) -> Self {
         let carried = if self.exact { 0.0 } else { (slope * self.scale).abs() };
-        Self { value, scale: carried + value.abs() / SMALLEST_K + intrinsic / SMALLEST_K, exact: false }
+        let scale = carried + value.abs() / SMALLEST_K + intrinsic / SMALLEST_K;
+        Self { value, scale, flushed: slope.abs() * self.flushed + FLUSH, exact: false }
     }
 }
 
@@ -56,21 +68,24 @@ impl PartialOrd for Tracked {
 impl Add for Tracked {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self::result(self.value + other.value, self.scale + other.scale, self.exact && other.exact)
+        let exact = self.exact && other.exact;
+        Self::result(self.value + other.value, self.scale + other.scale, self.flushed + other.flushed, exact)
     }
 }
 
 impl Sub for Tracked {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self::result(self.value - other.value, self.scale + other.scale, self.exact && other.exact)
+        self + -other
     }
 }
 
 impl Mul for Tracked {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
-        Self::result(self.value * other.value, self.scale * other.scale, self.exact && other.exact)
+        let flushed = self.value.abs() * other.flushed + other.value.abs() * self.flushed;
+        let exact = self.exact && other.exact;
+        Self::result(self.value * other.value, self.scale * other.scale, flushed, exact)
     }
 }
 
@@ -79,7 +94,8 @@ impl Div for Tracked {
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
         let scale = self.scale / other.value.abs() * (other.scale / other.value.abs()).max(1.0);
-        Self::result(value, scale, self.exact && other.exact)
+        let flushed = (self.flushed + value.abs() * other.flushed) / other.value.abs();
+        Self::result(value, scale, flushed, self.exact && other.exact)
     }
 }
 

@@ -1,0 +1,522 @@
+//! A network: its layers, its parameters on a device, and what can be asked of them.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use crate::backend::{Engine, Slot};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::layer::{Layer, layout};
+use crate::plan::{Goal, PlanKind, Request, Role, Source};
+use crate::session::{self, Resident, Scores, Session, Words};
+use crate::{Activation, Cost, Device, Init, Optimizer};
+
+/// Rows that [`Network::predict`] takes through the device at a time.
+const PREDICT_ROWS: usize = 1024;
+/// Prepared plans that a network keeps for calls with rows of its own.
+const KEPT_SESSIONS: usize = 8;
+
+/// What [`Network::new`] starts: a description that [`build`](Self::build) turns into a network.
+#[derive(Debug, Clone)]
+#[must_use = "call .build(&device) to get the network"]
+pub struct NetworkBuilder {
+    inputs: usize,
+    dense: Vec<(usize, Activation)>,
+    init: Init,
+    seed: u64,
+    plan: Option<PlanKind>,
+}
+
+impl NetworkBuilder {
+    /// Adds a dense layer of `width` neurons, `a = f(a_below w^T + b)` (equation 2). [`Activation::Softmax`] can only be last.
+    pub fn dense(mut self, width: usize, activation: Activation) -> Self {
+        self.dense.push((width, activation));
+        self
+    }
+
+    /// How the parameters start; [`Init::ScaledNormal`] unless set.
+    pub const fn init(mut self, init: Init) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// The seed of the initialisation; 0 unless set.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Forces a kind of plan, in place of the choice that [`Network::plan`] reports.
+    pub const fn plan(mut self, kind: PlanKind) -> Self {
+        self.plan = Some(kind);
+        self
+    }
+
+    /// Makes the network on a device, with its parameters drawn.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`] for layers that cannot be; [`Error::Limit`] or [`Error::OutOfMemory`] if the device cannot hold
+    /// the parameters; what the device reports.
+    pub fn build(self, device: &Device) -> Result<Network> {
+        let (layers, len) = layout(self.inputs, &self.dense)?;
+        let (kind, reason) = match self.plan {
+            Some(kind) => (kind, "it was asked for"),
+            None => (PlanKind::Fused, "it needs the fewest dispatches"),
+        };
+        let mut engine = device.engine();
+        let parameters = session::parameters(&mut engine, len)?;
+        engine.write_f32(parameters, 0, &self.init.draw(&layers, len, self.seed))?;
+        let state = State { engine, parameters, sessions: VecDeque::new() };
+        Ok(Network { device: device.clone(), layers, len, kind, reason, state: Mutex::new(state) })
+    }
+}
+
+/// A feed-forward network of dense layers, its parameters resident on a [`Device`].
+///
+/// ```
+/// use wgrad::{Activation, Cost, Device, Network, Sgd};
+/// // XOR: the cost falls when one mini-batch is trained on over and over.
+/// let x = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
+/// let y = [0.0, 1.0, 1.0, 0.0];
+/// let mut net = Network::new(2)
+///     .dense(8, Activation::Tanh)
+///     .dense(1, Activation::Sigmoid)
+///     .seed(1)
+///     .build(&Device::cpu())?;
+/// let before = net.cost(&x, &y, Cost::BinaryCrossEntropy)?;
+/// for _ in 0..500 {
+///     net.update_mini_batch(&x, &y, Cost::BinaryCrossEntropy, Sgd::new(0.5))?;
+/// }
+/// assert!(net.cost(&x, &y, Cost::BinaryCrossEntropy)? < 0.1 * before);
+/// assert!(net.predict(&[1.0, 0.0])?[0] > 0.5);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Network {
+    device: Device,
+    layers: Vec<Layer>,
+    len: usize,
+    kind: PlanKind,
+    reason: &'static str,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    engine: Engine,
+    parameters: Slot,
+    /// The most recently used first.
+    sessions: VecDeque<(Key, Session)>,
+}
+
+/// What a kept session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    goal: Goal,
+    cost: Option<Cost>,
+}
+
+/// The gradients of a mini-batch's mean cost.
+#[derive(Debug, Clone)]
+pub struct Gradients {
+    /// The mean cost over the rows.
+    pub cost: f32,
+    layers: Vec<Layer>,
+    arena: Vec<f32>,
+}
+
+impl Gradients {
+    /// All of them, in the order of [`Network::parameters`].
+    #[must_use]
+    pub fn as_slice(&self) -> &[f32] {
+        &self.arena
+    }
+
+    /// `dC/dw` of layer `l`, counted from 1, row-major (O,I) (BP4).
+    ///
+    /// # Panics
+    /// If there is no layer `l`.
+    #[must_use]
+    pub fn nabla_w(&self, l: usize) -> &[f32] {
+        &self.arena[self.layers[l - 1].weights()]
+    }
+
+    /// `dC/db` of layer `l`, counted from 1, (O) (BP3).
+    ///
+    /// # Panics
+    /// If there is no layer `l`.
+    #[must_use]
+    pub fn nabla_b(&self, l: usize) -> &[f32] {
+        &self.arena[self.layers[l - 1].biases()]
+    }
+}
+
+/// How a network does on a data set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    /// The mean cost over the rows.
+    pub cost: f64,
+    /// The share of rows whose largest output is where the target is largest, 0 to 1. With one output: whose output lies on
+    /// the same side of the middle as the target.
+    pub accuracy: f64,
+    /// Rows.
+    pub rows: usize,
+}
+
+impl Network {
+    /// Starts the description of a network whose input has this many columns.
+    #[allow(clippy::new_ret_no_self, reason = "the description comes first; its build makes the network")]
+    pub const fn new(inputs: usize) -> NetworkBuilder {
+        NetworkBuilder { inputs, dense: Vec::new(), init: Init::ScaledNormal, seed: 0, plan: None }
+    }
+
+    /// The device that holds the parameters.
+    #[must_use]
+    pub const fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The layers, from the input up, and where each has its weights and biases in [`parameters`](Self::parameters_async).
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The width of the input and of every layer.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<usize> {
+        std::iter::once(self.inputs()).chain(self.layers.iter().map(|layer| layer.outputs)).collect()
+    }
+
+    /// Columns of the input.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.layers[0].inputs
+    }
+
+    /// Columns of the output.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.layers[self.layers.len() - 1].outputs
+    }
+
+    /// How many weights and biases there are.
+    #[must_use]
+    pub const fn parameter_count(&self) -> usize {
+        self.len
+    }
+
+    /// The kind of plan that trains this network.
+    #[must_use]
+    pub const fn plan(&self) -> PlanKind {
+        self.kind
+    }
+
+    /// Why that kind.
+    #[must_use]
+    pub const fn plan_reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// The description of a plan for this network, for [`Plan::new`](crate::plan::Plan::new) and the tools of
+    /// [`verify`](crate::verify).
+    #[must_use]
+    pub fn request(&self, goal: Goal, cost: Cost, source: Source, rows: usize) -> Request<'_> {
+        Request { layers: &self.layers, cost: Some(cost), goal, source, rows, limits: self.device.limits() }
+    }
+
+    /// All weights, layer after layer, each row-major (O,I), then all biases; [`layers`](Self::layers) says where.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub async fn parameters_async(&self) -> Result<Vec<f32>> {
+        let read = {
+            let mut state = self.lock();
+            let parameters = state.parameters;
+            state.engine.read(parameters, self.len)
+        };
+        Ok(read.await?.into_iter().map(f32::from_bits).collect())
+    }
+
+    /// Replaces all parameters; the order is that of [`parameters`](Self::parameters_async).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of them; [`Error::NotFinite`]; what the device reports.
+    pub fn set_parameters(&mut self, parameters: &[f32]) -> Result<()> {
+        if parameters.len() != self.len {
+            let got = parameters.len().to_string();
+            return Err(Error::shape("set_parameters", format!("{} numbers", self.len), got));
+        }
+        finite("set_parameters", parameters)?;
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.engine.write_f32(state.parameters, 0, parameters)
+    }
+
+    /// The outputs `a_L` for rows of inputs: `x` row-major (rows, inputs) gives (rows, outputs).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `x` is not whole rows; [`Error::NotFinite`]; what the device reports.
+    pub async fn predict_async(&self, x: &[f32]) -> Result<Vec<f32>> {
+        self.rows("predict: x", x, self.inputs())?;
+        let mut outputs = Vec::with_capacity(x.len() / self.inputs() * self.outputs());
+        for x in x.chunks(PREDICT_ROWS * self.inputs()) {
+            let live = x.len() / self.inputs();
+            let read = self.direct(Goal::Predict, None, x, &[], live, None, Role::Output, live * self.outputs())?;
+            outputs.extend(read.await?.into_iter().map(f32::from_bits));
+        }
+        Ok(outputs)
+    }
+
+    /// The mean cost of rows: `x` (rows, inputs), `y` (rows, outputs).
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
+    pub async fn cost_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
+        let live = self.pairs("cost", x, y)?;
+        let read = self.direct(Goal::Cost, Some(cost), x, y, live, None, Role::StepCost, 1)?;
+        Ok(mean(&read.await?, live))
+    }
+
+    /// The gradients of the mean cost of rows with respect to every weight and bias (BP1 to BP4): `x` (rows, inputs), `y`
+    /// (rows, outputs).
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
+    pub async fn gradients_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<Gradients> {
+        let live = self.pairs("gradients", x, y)?;
+        let (costs, arena) = {
+            let mut state = self.lock();
+            let session = state.ready(self, Goal::Gradients, Some(cost), live)?;
+            session.step(&mut state.engine, x, y, live, None)?;
+            let costs = session.read(&mut state.engine, Role::StepCost, 1);
+            let arena = session.read(&mut state.engine, Role::Gradients, self.len);
+            state.keep(Key { goal: Goal::Gradients, cost: Some(cost) }, session);
+            (costs, arena)
+        };
+        let cost = mean(&costs.await?, live);
+        let arena = arena.await?.into_iter().map(f32::from_bits).collect();
+        Ok(Gradients { cost, layers: self.layers.clone(), arena })
+    }
+
+    /// One step of the optimiser on a mini-batch: `x` (rows, inputs), `y` (rows, outputs). Forward, backward and update are one
+    /// submission, and nothing is waited for.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`], [`Error::InvalidOption`]; what the device reports.
+    pub fn update_mini_batch(
+        &mut self,
+        x: &[f32],
+        y: &[f32],
+        cost: Cost,
+        optimizer: impl Into<Optimizer>,
+    ) -> Result<()> {
+        let optimizer = optimizer.into();
+        optimizer.check()?;
+        let live = self.pairs("update_mini_batch", x, y)?;
+        let mut state = self.lock();
+        let session = state.ready(self, Goal::Train, Some(cost), live)?;
+        let done = session.step(&mut state.engine, x, y, live, Some(optimizer.hyper()));
+        state.keep(Key { goal: Goal::Train, cost: Some(cost) }, session);
+        done
+    }
+
+    /// The mean cost and the accuracy on a data set.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the data set has other columns than the network; [`Error::Pairing`]; what the device reports.
+    pub async fn evaluate_async(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
+        self.fits("evaluate", data)?;
+        let words = Words::of(data);
+        let rows = session::evaluation_rows(Goal::Cost, data.len());
+        let request = self.request(Goal::Cost, cost, words.source, rows);
+        let scores = {
+            let mut state = self.lock();
+            let parameters = state.parameters;
+            let resident = Resident::open(&mut state.engine, self.kind, &request, parameters, &words)?;
+            let walked = walk_all(&mut state.engine, &resident);
+            resident.close(&mut state.engine);
+            walked?
+        };
+        Ok(evaluation(&scores.await?, data.len()))
+    }
+
+    /// Runs one direct step and asks for a buffer of it.
+    #[allow(clippy::too_many_arguments, reason = "private, and each caller names them by its own variables")]
+    fn direct(
+        &self,
+        goal: Goal,
+        cost: Option<Cost>,
+        x: &[f32],
+        y: &[f32],
+        live: usize,
+        hyper: Option<[f32; 4]>,
+        role: Role,
+        len: usize,
+    ) -> Result<impl Future<Output = Result<Vec<u32>>> + use<>> {
+        let mut state = self.lock();
+        let session = state.ready(self, goal, cost, live)?;
+        let result = session.step(&mut state.engine, x, y, live, hyper);
+        let read = session.read(&mut state.engine, role, len);
+        state.keep(Key { goal, cost }, session);
+        result.map(|()| read)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The engine and the parameters, for training.
+    pub(crate) fn parts(&mut self) -> (&mut Engine, Slot) {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (&mut state.engine, state.parameters)
+    }
+
+    /// Whether `numbers` are whole rows of `columns`, at least one, all finite; returns how many.
+    fn rows(&self, what: &str, numbers: &[f32], columns: usize) -> Result<usize> {
+        if numbers.is_empty() {
+            return Err(Error::Empty { what: what.to_owned() });
+        }
+        if !numbers.len().is_multiple_of(columns) {
+            let got = format!("{} numbers", numbers.len());
+            return Err(Error::shape(what, format!("whole rows of {columns} numbers"), got));
+        }
+        finite(what, numbers)?;
+        Ok(numbers.len() / columns)
+    }
+
+    fn pairs(&self, call: &str, x: &[f32], y: &[f32]) -> Result<usize> {
+        let rows = self.rows(&format!("{call}: x"), x, self.inputs())?;
+        let targets = self.rows(&format!("{call}: y"), y, self.outputs())?;
+        if rows != targets {
+            return Err(Error::shape(format!("{call}: y"), format!("{rows} rows, as x has"), format!("{targets} rows")));
+        }
+        Ok(rows)
+    }
+
+    /// Whether a data set has the columns of this network.
+    pub(crate) fn fits(&self, call: &str, data: &Dataset) -> Result<()> {
+        if data.is_empty() {
+            return Err(Error::Empty { what: format!("{call}: the data set") });
+        }
+        for (side, got, want) in
+            [("inputs", data.features(), self.inputs()), ("targets", data.outputs(), self.outputs())]
+        {
+            if got != want {
+                let want = format!("{want} columns, as the network has");
+                return Err(Error::shape(format!("{call}: {side} of the data set"), want, format!("{got} columns")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// A session with room for `live` rows: a kept one that is not much too large, or a new one.
+    fn ready(&mut self, net: &Network, goal: Goal, cost: Option<Cost>, live: usize) -> Result<Session> {
+        let key = Key { goal, cost };
+        let fits = |session: &Session| (live..=2 * live).contains(&session.rows());
+        if let Some(at) = self.sessions.iter().position(|(kept, session)| *kept == key && fits(session)) {
+            if let Some((_, session)) = self.sessions.remove(at) {
+                return Ok(session);
+            }
+        }
+        let source = Source::Direct;
+        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits: net.device.limits() };
+        Session::open(&mut self.engine, net.kind, &request, self.parameters)
+    }
+
+    /// Keeps a session for later calls; the one not used for longest goes when there are many.
+    fn keep(&mut self, key: Key, session: Session) {
+        self.sessions.push_front((key, session));
+        if self.sessions.len() > KEPT_SESSIONS {
+            if let Some((_, session)) = self.sessions.pop_back() {
+                session.close(&mut self.engine);
+            }
+        }
+    }
+}
+
+impl Session {
+    /// One pass over rows given by the host.
+    fn step(&self, engine: &mut Engine, x: &[f32], y: &[f32], live: usize, hyper: Option<[f32; 4]>) -> Result<()> {
+        let live = u32::try_from(live).unwrap_or(u32::MAX);
+        self.write(engine, Role::Control, &[0, live, live, 0])?;
+        self.write_rows(engine, Role::X, x)?;
+        self.write_rows(engine, Role::Y, y)?;
+        if let Some(hyper) = hyper {
+            self.write(engine, Role::Hyper, bytemuck::cast_slice(&hyper))?;
+        }
+        self.run(engine, 1)
+    }
+}
+
+/// Every step of a walk through a data set in its own order, without waiting between submissions.
+fn walk_all(engine: &mut Engine, resident: &Resident) -> Result<impl Future<Output = Result<Scores>> + use<>> {
+    resident.start_in_order(engine)?;
+    let mut left = resident.steps();
+    while left > 0 {
+        left -= resident.submit(engine, left)?;
+    }
+    Ok(resident.scores(engine))
+}
+
+pub(crate) fn evaluation(scores: &Scores, rows: usize) -> Evaluation {
+    Evaluation { cost: scores.mean_cost(), accuracy: scores.accuracy(), rows }
+}
+
+/// The mean of a cost that was summed over `live` rows.
+fn mean(words: &[u32], live: usize) -> f32 {
+    #[allow(clippy::cast_precision_loss, reason = "a count of rows of one mini-batch")]
+    let live = live as f32;
+    words.first().map_or(f32::NAN, |&word| f32::from_bits(word) / live)
+}
+
+fn finite(what: &str, numbers: &[f32]) -> Result<()> {
+    match numbers.iter().position(|x| !x.is_finite()) {
+        Some(index) => Err(Error::NotFinite { what: what.to_owned(), index, value: numbers[index] }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+impl Network {
+    /// Blocking form of [`parameters_async`](Self::parameters_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parameters(&self) -> Result<Vec<f32>> {
+        crate::blocking::block_on(self.parameters_async())
+    }
+
+    /// Blocking form of [`predict_async`](Self::predict_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn predict(&self, x: &[f32]) -> Result<Vec<f32>> {
+        crate::blocking::block_on(self.predict_async(x))
+    }
+
+    /// Blocking form of [`cost_async`](Self::cost_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn cost(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
+        crate::blocking::block_on(self.cost_async(x, y, cost))
+    }
+
+    /// Blocking form of [`gradients_async`](Self::gradients_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn gradients(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<Gradients> {
+        crate::blocking::block_on(self.gradients_async(x, y, cost))
+    }
+
+    /// Blocking form of [`evaluate_async`](Self::evaluate_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evaluate(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
+        crate::blocking::block_on(self.evaluate_async(data, cost))
+    }
+}

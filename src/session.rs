@@ -1,0 +1,281 @@
+//! A plan with its buffers on an engine: what a network calls, and what training and evaluation loop over.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use crate::backend::{Engine, Prepared, Slot, buffer};
+use crate::data::{Dataset, Inputs, Targets};
+use crate::error::Result;
+use crate::kernel::Element;
+use crate::plan::{Format, Goal, Plan, PlanKind, Request, Role, Source};
+
+/// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
+const TARGET: Duration = Duration::from_millis(100);
+
+/// A prepared plan, and which of its buffers are its own.
+#[derive(Debug)]
+pub(crate) struct Session {
+    prepared: Prepared,
+    owned: Vec<Slot>,
+}
+
+impl Session {
+    /// Builds the plan and allocates its buffers, but for the parameters.
+    pub(crate) fn open(engine: &mut Engine, kind: PlanKind, request: &Request<'_>, parameters: Slot) -> Result<Self> {
+        let plan = Plan::new(kind, request)?;
+        let mut owned = Vec::with_capacity(plan.buffers.len());
+        let mut slots = Vec::with_capacity(plan.buffers.len());
+        for spec in &plan.buffers {
+            if spec.role == Role::Parameters {
+                slots.push(parameters);
+                continue;
+            }
+            match engine.alloc(spec) {
+                Ok(slot) => {
+                    owned.push(slot);
+                    slots.push(slot);
+                }
+                Err(error) => {
+                    owned.into_iter().for_each(|slot| engine.release(slot));
+                    return Err(error);
+                }
+            }
+        }
+        match engine.prepare(plan, slots) {
+            Ok(prepared) => Ok(Self { prepared, owned }),
+            Err(error) => {
+                owned.into_iter().for_each(|slot| engine.release(slot));
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the buffers back.
+    pub(crate) fn close(self, engine: &mut Engine) {
+        self.owned.into_iter().for_each(|slot| engine.release(slot));
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.prepared.plan.rows
+    }
+
+    /// The slot and length of the buffer with this role, where the plan has one.
+    fn find(&self, role: Role) -> Option<(Slot, usize)> {
+        let id = self.prepared.plan.buffer(role)?;
+        Some((self.prepared.slots[id.0], self.prepared.plan.buffers[id.0].len))
+    }
+
+    pub(crate) fn write(&self, engine: &mut Engine, role: Role, words: &[u32]) -> Result<()> {
+        match self.find(role) {
+            Some((slot, _)) => engine.write(slot, 0, words),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes live rows, and zeros in the rows after them: what an earlier call left there could overflow under today's
+    /// parameters, and 0 times infinity is not 0.
+    pub(crate) fn write_rows(&self, engine: &mut Engine, role: Role, numbers: &[f32]) -> Result<()> {
+        let Some((slot, len)) = self.find(role) else { return Ok(()) };
+        engine.write_f32(slot, 0, numbers)?;
+        if numbers.len() < len {
+            engine.write(slot, numbers.len(), &vec![0; len - numbers.len()])?;
+        }
+        Ok(())
+    }
+
+    /// Runs the whole plan this many times, as one submission.
+    pub(crate) fn run(&self, engine: &mut Engine, times: usize) -> Result<()> {
+        engine.run(&self.prepared, 0..self.prepared.plan.steps.len(), times)
+    }
+
+    /// The first `len` words of the buffer with this role; none where the plan has no such buffer.
+    pub(crate) fn read(
+        &self,
+        engine: &mut Engine,
+        role: Role,
+        len: usize,
+    ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        let read = self.find(role).map(|(slot, _)| engine.read(slot, len));
+        async move {
+            match read {
+                Some(read) => read.await,
+                None => Ok(Vec::new()),
+            }
+        }
+    }
+}
+
+/// The words of a data set's inputs and targets, as the gather kernel reads them.
+pub(crate) struct Words {
+    pub(crate) source: Source,
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+}
+
+impl Words {
+    pub(crate) fn of(data: &Dataset) -> Self {
+        let (inputs, input_format) = match data.inputs() {
+            Inputs::F32(values) => (bits(values), Format::F32),
+            Inputs::U8(bytes) => (packed(bytes), Format::U8),
+        };
+        let (targets, target_format) = match data.targets() {
+            Targets::Labels { labels, .. } => (labels.clone(), Format::Label),
+            Targets::Values { values, .. } => (bits(values), Format::F32),
+        };
+        let source = Source::Dataset { len: data.len(), inputs: input_format, targets: target_format };
+        Self { source, inputs, targets }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    bytemuck::cast_slice(values).to_vec()
+}
+
+/// Four bytes a word, the first lowest, on every machine.
+fn packed(bytes: &[u8]) -> Vec<u32> {
+    let word = |chunk: &[u8]| chunk.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
+    bytes.chunks(4).map(word).collect()
+}
+
+/// A data set on the device, with the plan that walks through it.
+#[derive(Debug)]
+pub(crate) struct Resident {
+    session: Session,
+    len: usize,
+    steps: usize,
+    /// Steps a submission; adapted to how long they take.
+    chunk: usize,
+}
+
+/// The cost and the right answers of every step of a walk.
+#[derive(Debug, Clone)]
+pub(crate) struct Scores {
+    /// Summed over the rows of the step.
+    pub(crate) cost: Vec<f32>,
+    pub(crate) right: Vec<u32>,
+    len: usize,
+}
+
+impl Scores {
+    /// The mean over all rows.
+    pub(crate) fn mean_cost(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
+        let rows = self.len as f64;
+        self.cost.iter().map(|&c| f64::from(c)).sum::<f64>() / rows
+    }
+
+    /// The share of right answers, 0 to 1.
+    pub(crate) fn accuracy(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
+        let rows = self.len as f64;
+        self.right.iter().map(|&n| f64::from(n)).sum::<f64>() / rows
+    }
+
+    /// The first step whose cost is not finite.
+    pub(crate) fn first_not_finite(&self) -> Option<(usize, f32)> {
+        // By the bits: NaN and infinity are where the exponent is all ones.
+        self.cost.iter().copied().enumerate().find(|(_, c)| c.to_bits() & 0x7f80_0000 == 0x7f80_0000)
+    }
+}
+
+impl Resident {
+    /// Uploads the data and prepares the plan. `request.source` is what `words` says.
+    pub(crate) fn open(
+        engine: &mut Engine,
+        kind: PlanKind,
+        request: &Request<'_>,
+        parameters: Slot,
+        words: &Words,
+    ) -> Result<Self> {
+        let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
+        let rows = request.rows;
+        let session = Session::open(engine, kind, &Request { source: words.source, ..*request }, parameters)?;
+        session.write(engine, Role::Inputs, &words.inputs)?;
+        session.write(engine, Role::Targets, &words.targets)?;
+        Ok(Self { session, len, steps: len.div_ceil(rows), chunk: 1 })
+    }
+
+    pub(crate) fn close(self, engine: &mut Engine) {
+        self.session.close(engine);
+    }
+
+    pub(crate) const fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Back to the first step, with this order of the examples and these four numbers a step.
+    pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32]) -> Result<()> {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let live = self.session.rows().min(self.len);
+        self.session.write(engine, Role::Control, &[0, word(live), word(self.len), 0])?;
+        self.session.write(engine, Role::Order, order)?;
+        self.session.write(engine, Role::Hyper, bytemuck::cast_slice(hyper))
+    }
+
+    /// As [`start`](Self::start), for an evaluation: the order of the data set.
+    pub(crate) fn start_in_order(&self, engine: &mut Engine) -> Result<()> {
+        let order: Vec<u32> = (0..u32::try_from(self.len).unwrap_or(u32::MAX)).collect();
+        self.start(engine, &order, &[])
+    }
+
+    /// Submits the next steps of the walk, at most `left`, and says how many.
+    pub(crate) fn submit(&self, engine: &mut Engine, left: usize) -> Result<usize> {
+        let times = self.chunk.min(left);
+        self.session.run(engine, times)?;
+        Ok(times)
+    }
+
+    /// Learns from how long a submission of `steps` steps took.
+    pub(crate) fn adapt(&mut self, steps: usize, took: Duration) {
+        let fits = TARGET.as_secs_f64() / took.as_secs_f64().max(1e-6);
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough size")]
+        let wanted = (steps as f64 * fits) as usize;
+        // At most four times more at once: the first submissions also pay for warming up. The recording of a very long one
+        // would cost memory for nothing.
+        self.chunk = wanted.clamp(1, (self.chunk * 4).min(4096));
+    }
+
+    /// The scores of the walk, after its last step.
+    pub(crate) fn scores(&self, engine: &mut Engine) -> impl Future<Output = Result<Scores>> + use<> {
+        let cost = self.session.read(engine, Role::StepCost, self.steps);
+        let right = self.session.read(engine, Role::StepRight, self.steps);
+        let len = self.len;
+        async move {
+            let cost = cost.await?.into_iter().map(f32::from_bits).collect();
+            Ok(Scores { cost, right: right.await?, len })
+        }
+    }
+}
+
+/// Measures a submission: the clock of a browser is not at hand in the standard library there.
+pub(crate) struct Stopwatch {
+    #[cfg(not(target_arch = "wasm32"))]
+    start: Instant,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self {
+            #[cfg(not(target_arch = "wasm32"))]
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.start.elapsed();
+        #[cfg(target_arch = "wasm32")]
+        TARGET
+    }
+}
+
+/// The parameter arena.
+pub(crate) fn parameters(engine: &mut Engine, len: usize) -> Result<Slot> {
+    engine.alloc(&buffer("params", len, Element::F32))
+}
+
+/// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data.
+pub(crate) fn evaluation_rows(goal: Goal, len: usize) -> usize {
+    debug_assert_ne!(goal, Goal::Train);
+    len.clamp(1, 1000)
+}
