@@ -3,10 +3,10 @@
 //! Adding one: a variant, its name, the outputs it goes with and its arms here, its arm in `shaders/cost.wgsl` and
 //! `shaders/dense.wgsl`, and its arms in `reference.rs`. The tests walk [`Cost::ALL`].
 
+use crate::Activation;
 use crate::activation::by_name;
 use crate::error::{Error, Result};
 use crate::real::Real;
-use crate::Activation;
 
 /// What training makes small. `a` is the network's output, `y` the target, both of one row.
 ///

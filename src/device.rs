@@ -102,9 +102,10 @@ impl Device {
         match adapters.hardware() {
             Some(adapter) => Self::open(adapter, "it is the best GPU of this machine").await,
             None if adapters.infos().next().is_none() => Ok(Self::cpu_because("this machine shows no GPU", 0)),
-            None => {
-                Ok(Self::cpu_because("this machine has only software adapters, which are slower than the CPU backend", 0))
-            }
+            None => Ok(Self::cpu_because(
+                "this machine has only software adapters, which are slower than the CPU backend",
+                0,
+            )),
         }
     }
 

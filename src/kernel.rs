@@ -38,20 +38,8 @@ pub struct Params {
 
 impl Params {
     /// The names of the words, in order; a test compares them with every shader.
-    pub const FIELDS: [&'static str; 12] = [
-        "rows",
-        "inputs",
-        "outputs",
-        "w",
-        "b",
-        "k_begin",
-        "k_end",
-        "activation",
-        "cost",
-        "format",
-        "count",
-        "spare",
-    ];
+    pub const FIELDS: [&'static str; 12] =
+        ["rows", "inputs", "outputs", "w", "b", "k_begin", "k_end", "activation", "cost", "format", "count", "spare"];
 
     /// The words as the uniform buffer holds them.
     #[must_use]

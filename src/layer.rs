@@ -57,7 +57,9 @@ pub(crate) fn layout(inputs: usize, dense: &[(usize, Activation)]) -> Result<(Ve
         // Offsets and grid sizes are 32-bit in the shaders; half of that leaves room for their sums.
         at = match below.checked_mul(outputs).and_then(|n| n.checked_add(at)) {
             Some(n) if i32::try_from(n).is_ok() => n,
-            _ => return refuse(format!("layer {} of {below} x {outputs} weights is too large for 32-bit sizes", l + 1)),
+            _ => {
+                return refuse(format!("layer {} of {below} x {outputs} weights is too large for 32-bit sizes", l + 1));
+            }
         };
         below = outputs;
     }

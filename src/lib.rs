@@ -10,15 +10,29 @@ mod device;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod init;
 pub mod kernel;
 mod layer;
+mod network;
+mod optimizer;
 pub mod plan;
 pub mod real;
 pub mod reference;
+mod session;
+mod train;
 pub mod verify;
 
 pub use activation::Activation;
 pub use cost::Cost;
+pub use data::{Batches, Dataset};
+#[cfg(feature = "gpu")]
+pub use device::AdapterSummary;
 pub use device::Device;
 pub use error::{Error, Result};
+pub use init::Init;
 pub use layer::Layer;
+pub use network::{Evaluation, Gradients, Network, NetworkBuilder};
+pub use optimizer::{Optimizer, Sgd};
+pub use train::{EpochReport, Event, History, Trainer};
+#[cfg(feature = "gpu")]
+pub use wgpu;

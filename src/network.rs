@@ -388,7 +388,11 @@ impl Network {
         let rows = self.rows(&format!("{call}: x"), x, self.inputs())?;
         let targets = self.rows(&format!("{call}: y"), y, self.outputs())?;
         if rows != targets {
-            return Err(Error::shape(format!("{call}: y"), format!("{rows} rows, as x has"), format!("{targets} rows")));
+            return Err(Error::shape(
+                format!("{call}: y"),
+                format!("{rows} rows, as x has"),
+                format!("{targets} rows"),
+            ));
         }
         Ok(rows)
     }

@@ -228,7 +228,12 @@ impl Resident {
     /// Learns from how long a submission of `steps` steps took.
     pub(crate) fn adapt(&mut self, steps: usize, took: Duration) {
         let fits = TARGET.as_secs_f64() / took.as_secs_f64().max(1e-6);
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough size")]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rough size"
+        )]
         let wanted = (steps as f64 * fits) as usize;
         // At most four times more at once: the first submissions also pay for warming up. The recording of a very long one
         // would cost memory for nothing.

@@ -154,12 +154,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`Error::InvalidOption`], [`Error::Pairing`], [`Error::Shape`] and [`Error::Limit`] before anything is trained;
     /// [`Error::Diverged`] at the end of the epoch in which the cost became NaN or infinite; what the device reports.
-    pub async fn fit_async(
-        &mut self,
-        net: &mut Network,
-        train: &Dataset,
-        test: Option<&Dataset>,
-    ) -> Result<History> {
+    pub async fn fit_async(&mut self, net: &mut Network, train: &Dataset, test: Option<&Dataset>) -> Result<History> {
         if self.epochs == 0 {
             return Err(Error::InvalidOption { option: "epochs", value: "0".to_owned(), want: "at least 1" });
         }

@@ -2,9 +2,9 @@
 
 mod common;
 
+use wgrad::Device;
 use wgrad::plan::Limits;
 use wgrad::verify::{SelfCheck, Shape, check_kernels};
-use wgrad::Device;
 
 /// Rows, inputs, outputs: ones, primes, one off a tile of 8 and off a workgroup of 64, non-square, long sums.
 const SHAPES: &[Shape] = &[

@@ -152,15 +152,7 @@ fn backward(p: &Params, delta: &[f32], params: &[f32], e: &mut [f32], threads: T
 }
 
 /// `w = keep w + factor delta^T a`, `w` in the arena at `p.w`.
-fn outer_products(
-    p: &Params,
-    delta: &[f32],
-    a: &[f32],
-    arena: &mut [f32],
-    keep: bool,
-    factor: f32,
-    threads: Threads,
-) {
+fn outer_products(p: &Params, delta: &[f32], a: &[f32], arena: &mut [f32], keep: bool, factor: f32, threads: Threads) {
     let [inputs, outputs] = [p.inputs, p.outputs].map(|n| n as usize);
     let (begin, terms) = (p.k_begin as usize, (p.k_end - p.k_begin) as usize);
     let left = View::new(&delta[begin * outputs..], outputs).transposed();

@@ -32,8 +32,8 @@ impl Adapters {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         // No indirect dispatch is used here, and its validation would cut buffers to 32-bit sizes.
         descriptor.backends = backends;
-        descriptor.flags = (wgpu::InstanceFlags::from_build_config() & !wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL)
-            .with_env();
+        descriptor.flags =
+            (wgpu::InstanceFlags::from_build_config() & !wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL).with_env();
         let instance = wgpu::Instance::new(descriptor);
         Self { list: instance.enumerate_adapters(backends).await }
     }

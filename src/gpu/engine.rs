@@ -52,8 +52,7 @@ impl Engine {
             });
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        let descriptor =
-            wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
+        let descriptor = wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
         let what = format!("buffer {}", spec.name);
         let buffer = self.context.scope(&what, size, || self.context.device.create_buffer(&descriptor))?;
         let free = self.buffers.iter().position(Option::is_none);

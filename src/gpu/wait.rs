@@ -27,11 +27,7 @@ pub(crate) struct Readback {
 }
 
 impl Readback {
-    pub(super) fn new(
-        context: Arc<Context>,
-        staging: wgpu::Buffer,
-        submission: wgpu::SubmissionIndex,
-    ) -> Result<Self> {
+    pub(super) fn new(context: Arc<Context>, staging: wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Result<Self> {
         let (answer, reply) = Answer::new();
         context.scope("mapping a readback", 0, || {
             staging.slice(..).map_async(wgpu::MapMode::Read, reply);
@@ -43,9 +39,7 @@ impl Readback {
     pub(crate) async fn words(self) -> Result<Vec<u32>> {
         let mapped = self.answer.get(&self.context, Some(self.submission), "a readback").await?;
         let failed = |message: String| Error::Gpu { during: "a readback".to_owned(), message };
-        mapped.map_err(|error| {
-            self.context.healthy().err().unwrap_or_else(|| failed(error.to_string()))
-        })?;
+        mapped.map_err(|error| self.context.healthy().err().unwrap_or_else(|| failed(error.to_string())))?;
         let view = self.staging.slice(..).get_mapped_range().map_err(|error| failed(error.to_string()))?;
         Ok(bytemuck::pod_collect_to_vec(&view))
     }

@@ -387,9 +387,7 @@ impl<'a> Builder<'a> {
         let (first, last) = (self.request.layers[0], self.request.layers[self.request.layers.len() - 1]);
         let scored = self.request.goal != Goal::Predict;
         let rows = self.request.rows;
-        let y = scored.then(|| {
-            self.buffer("y".to_owned(), rows.saturating_mul(last.outputs), Element::F32, Role::Y)
-        });
+        let y = scored.then(|| self.buffer("y".to_owned(), rows.saturating_mul(last.outputs), Element::F32, Role::Y));
         if let Source::Dataset { len, inputs, targets } = self.request.source {
             let order = self.buffer("order".to_owned(), len, Element::U32, Role::Order);
             let (control, x) = (self.control, self.x);

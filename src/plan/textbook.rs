@@ -36,7 +36,8 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let scores = plan.scores();
     plan.score(y, a[count], z[count - 1], scores)?;
     if matches!(goal, Goal::Gradients | Goal::Train) {
-        let gradients = plan.buffer("gradients".to_owned(), layers[count - 1].biases().end, Element::F32, Role::Gradients);
+        let gradients =
+            plan.buffer("gradients".to_owned(), layers[count - 1].biases().end, Element::F32, Role::Gradients);
         backward(plan, y, &a, &z, gradients)?;
         if goal == Goal::Train {
             let hyper = plan.hyper();

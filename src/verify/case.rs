@@ -25,7 +25,7 @@ const GARBAGE: u32 = 0x7fc0_beef;
 pub enum Fill {
     /// Between -1 and 1, no symmetry.
     Ordinary,
-    /// Among them 0, +-100 and numbers near 1e-38; several equal maxima a row.
+    /// Among them 0, +-100 and numbers so small that a device may flush them; several equal maxima a row.
     Extreme,
 }
 
@@ -78,10 +78,11 @@ impl Case {
 
     /// The plan of this one dispatch.
     fn plan(&self) -> Plan {
-        let buffers = self.buffers.iter().zip(self.step.kernel.info().bindings).map(|((element, _, words), binding)| {
-            let name = binding.name.to_owned();
-            BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between }
-        });
+        let buffers =
+            self.buffers.iter().zip(self.step.kernel.info().bindings).map(|((element, _, words), binding)| {
+                let name = binding.name.to_owned();
+                BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between }
+            });
         let rows = self.step.params.rows as usize;
         Plan { kind: PlanKind::Textbook, rows, buffers: buffers.collect(), steps: vec![self.step.clone()] }
     }
@@ -264,10 +265,20 @@ impl Maker {
             0 => 0.0,
             1 => 100.0,
             2 => -100.0,
+            // Below the smallest normal number, but where a kernel compares: a device that flushes them sees equals there.
+            3 if self.compares() => x.signum() * f32::MIN_POSITIVE * (1.0 + x.abs()),
             3 => 1e-38 * x,
             4 => 10.0 * x,
             _ => x,
         }
+    }
+
+    /// Whether the kernel's result jumps where two numbers, or a number and 0, are equal.
+    const fn compares(&self) -> bool {
+        matches!(
+            self.kernel,
+            Kernel::CountRight | Kernel::ActivationPrime | Kernel::OutputError | Kernel::DenseBackward
+        )
     }
 
     fn numbers(&mut self, len: u32) -> Vec<u32> {

@@ -214,12 +214,6 @@ fn data(plan: &Plan, index: usize, spec: &BufferSpec, examples: usize, random: &
 /// # Errors
 /// As there.
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-pub fn lockstep<A: Runner, B: Runner>(
-    plan: &Plan,
-    a: &mut A,
-    b: &mut B,
-    seed: u64,
-    times: usize,
-) -> Result<Lockstep> {
+pub fn lockstep<A: Runner, B: Runner>(plan: &Plan, a: &mut A, b: &mut B, seed: u64, times: usize) -> Result<Lockstep> {
     crate::blocking::block_on(lockstep_async(plan, a, b, seed, times))
 }

@@ -14,6 +14,6 @@ pub use self_check::{KernelCheck, SelfCheck, check_kernels_async};
 pub use tracked::Tracked;
 
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-pub use self_check::check_kernels;
-#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
 pub use lockstep::lockstep;
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+pub use self_check::check_kernels;
