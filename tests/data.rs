@@ -1,6 +1,8 @@
-//! Data sets in memory and the order of mini-batches.
+//! Data sets in memory, the order of mini-batches, and the built-in digits.
 
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+use wgrad::data::{ascii, synthetic_digits};
 use wgrad::{Batches, Dataset, Error, Inputs, Targets};
 
 /// Three rows of two floats with targets of one, two or three numbers a row.
@@ -235,4 +237,83 @@ proptest! {
         prop_assert_ne!(order(seed, epoch), order(seed, epoch.wrapping_add(1)));
         prop_assert_ne!(order(seed, epoch), order(seed.wrapping_add(1), epoch));
     }
+}
+
+// ---- digits -----------------------------------------------------------------------------------------------------
+
+fn bytes(data: &Dataset) -> &[u8] {
+    match data.inputs() {
+        Inputs::U8(bytes) => bytes,
+        other => panic!("digits are bytes, not {other:?}"),
+    }
+}
+
+fn labels(data: &Dataset) -> Vec<u32> {
+    (0..data.len()).filter_map(|row| data.label(row)).collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn digits_are_the_same_bytes_everywhere() {
+    // A change of these is a change of the data set: every accuracy measured on it then counts no longer.
+    let data = synthetic_digits(1000, 1).unwrap();
+    assert_eq!(labels(&data)[..20], [6, 5, 3, 8, 2, 7, 4, 1, 9, 0, 4, 1, 2, 7, 5, 6, 8, 9, 0, 3]);
+    assert_eq!(sha256(bytes(&data)), "36408aacb2d0aef9eecaf540119b5eb79500d96bfa5e695c94c12aad01034ad2");
+}
+
+#[test]
+fn digits_depend_on_the_seed_and_fewer_are_the_first_of_more() {
+    let data = synthetic_digits(25, 3).unwrap();
+    assert_eq!(data, synthetic_digits(25, 3).unwrap());
+    assert_eq!(data, synthetic_digits(40, 3).unwrap().take(25).unwrap());
+    assert_ne!(data, synthetic_digits(25, 4).unwrap());
+}
+
+#[test]
+fn each_ten_digits_are_all_ten() {
+    let data = synthetic_digits(95, 5).unwrap();
+    assert_eq!((data.len(), data.features(), data.outputs()), (95, 784, 10));
+    let all = labels(&data);
+    for ten in all.chunks_exact(10) {
+        let mut ten = ten.to_vec();
+        ten.sort_unstable();
+        assert_eq!(ten, (0..10).collect::<Vec<u32>>());
+    }
+    assert!(all.chunks_exact(10).any(|ten| ten != &all[..10]), "the order of the ten changes");
+}
+
+#[test]
+fn digits_are_written_on_the_paper_and_all_differ() {
+    let data = synthetic_digits(500, 6).unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for picture in bytes(&data).chunks_exact(784) {
+        // A stroke across the picture at least, never a filled page; paper is at most 16 of 255.
+        let inked = picture.iter().filter(|&&byte| byte > 60).count();
+        assert!((15..350).contains(&inked), "{inked} pixels of ink");
+        let border = (0..28).flat_map(|i| [picture[i], picture[27 * 28 + i], picture[28 * i], picture[28 * i + 27]]);
+        assert!(border.filter(|&byte| byte > 60).count() < 12, "the digit leaves the paper");
+        assert!(seen.insert(picture));
+    }
+}
+
+#[test]
+fn impossible_numbers_of_digits_are_errors() {
+    assert!(matches!(synthetic_digits(0, 1), Err(Error::Empty { .. })));
+    assert!(matches!(synthetic_digits(usize::MAX, 1), Err(Error::InvalidOption { option: "count", .. })));
+    assert!(matches!(synthetic_digits(usize::MAX / 1000, 1), Err(Error::InvalidOption { option: "count", .. })));
+}
+
+#[test]
+fn a_picture_as_text() {
+    let data = synthetic_digits(1, 1).unwrap();
+    let text = ascii(&data.input_row(0).unwrap(), 28);
+    assert_eq!(text.lines().count(), 14);
+    assert!(text.lines().all(|line| line.len() <= 28 && !line.ends_with(' ')));
+    assert!(text.contains(['*', '#', '@']));
+    // Odd numbers of rows, a row cut short, no width, values that are no levels.
+    assert_eq!(ascii(&[1.0, 1.0, 0.0, 1.0, 9.0], 2), "*@\n*\n");
+    assert_eq!(ascii(&[f32::NAN, -1.0, f32::INFINITY], 0), "\n*\n");
 }

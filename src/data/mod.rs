@@ -1,20 +1,28 @@
-//! Training data: sets of examples, the order in which an epoch visits them, and IDX files.
+//! Training data: sets of examples, the order in which an epoch visits them, IDX files (MNIST) and built-in digits.
 //!
 //! | what | where |
 //! |---|---|
 //! | the examples of a data set, in memory | [`Dataset`] |
 //! | the mini-batches of an epoch | [`Batches`] |
 //! | IDX files, plain or gzip | [`read_idx`], [`load_idx_pair`], [`load_mnist_dir`] |
+//! | digits that need no file | [`synthetic_digits`] |
+//! | a picture as text | [`ascii`] |
 //!
 //! A reader for a further format is one function that returns a [`Dataset`].
 
+mod ascii;
 mod batches;
 mod dataset;
+mod digits;
+#[rustfmt::skip] // It would give each point of a stroke a line of its own.
+mod glyphs;
 mod idx;
 mod mnist;
 mod random;
 
+pub use ascii::ascii;
 pub use batches::Batches;
 pub use dataset::{Dataset, Inputs, Targets};
+pub use digits::synthetic_digits;
 pub use idx::{IdxArray, IdxData, read_idx, read_idx_from};
 pub use mnist::{load_idx_pair, load_mnist_dir};

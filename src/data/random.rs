@@ -1,7 +1,7 @@
 //! Random numbers that are the same on every machine and in every version of this crate.
 //!
 //! The generator is PCG XSL RR 128/64, whose stream is fixed by its definition; what is drawn from it is integer
-//! arithmetic written out here, so that no other crate's idea of a distribution can
+//! arithmetic (or exactly rounded `+`, `*`) written out here, so that no other crate's idea of a distribution can
 //! change an order or a picture.
 
 use rand::Rng;
@@ -52,6 +52,21 @@ pub(super) fn permutation(rng: &mut Pcg64, n: u32) -> Vec<u32> {
     order
 }
 
+/// A number in `[low, high)`, in steps of 2^-24 of the interval.
+#[allow(clippy::cast_precision_loss, reason = "24 bits are exact in f32")]
+pub(super) fn uniform(rng: &mut Pcg64, low: f32, high: f32) -> f32 {
+    low + (high - low) * ((rng.next_u64() >> 40) as f32 * (1.0 / 16_777_216.0))
+}
+
+/// Roughly a standard normal number: the sum of four uniform ones, scaled to variance 1. Never beyond 3.5.
+#[allow(clippy::cast_precision_loss, reason = "18 bits are exact in f32")]
+pub(super) fn normal(rng: &mut Pcg64) -> f32 {
+    let bits = rng.next_u64();
+    let sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
+    // Each 16-bit draw has mean 65535/2 and variance 65536^2/12, so the sum has deviation 65536/sqrt(3).
+    (sum as f32 - 131_070.0) * (1.732_050_8 / 65_536.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +83,15 @@ mod tests {
             assert!(seen.iter().all(|&count| count.abs_diff(1000) < 150), "{n}: {seen:?}");
         }
         assert!((0..1000).any(|_| below(&mut rng, u32::MAX) > u32::MAX / 2));
+    }
+
+    #[test]
+    fn normal_numbers_have_mean_0_and_variance_1() {
+        let mut rng = generator(3, 4);
+        let draws: Vec<f64> = (0..20_000).map(|_| f64::from(normal(&mut rng))).collect();
+        let mean = draws.iter().sum::<f64>() / 20_000.0;
+        let variance = draws.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 20_000.0;
+        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");
     }
 
     #[test]
