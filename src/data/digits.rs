@@ -25,8 +25,9 @@ const LABELS: u64 = 0x6c61_6265_6c73;
 /// [`Dataset::split_at`].
 ///
 /// They are made to tell a linear classifier from a net with hidden neurons, and to stand in for MNIST in examples and
-/// tests: of 10,000 digits to learn from, softmax regression gets 87 % of others right, a 784-30-10 net of sigmoids
-/// 95 to 96 %. They prove nothing about real handwriting.
+/// tests. After ten epochs on 10,000 of them (quadratic cost, `eta` 3, mini-batches of 10) a 784-30-10 net of sigmoids
+/// gets 96 % of others right, where softmax regression stays at 87 %; with as much of MNIST it is 94 % and 92 %. They
+/// prove nothing about real handwriting.
 ///
 /// ```
 /// use wgrad::data::synthetic_digits;

@@ -18,7 +18,7 @@ mod digits;
 mod glyphs;
 mod idx;
 mod mnist;
-pub(crate) mod random;
+mod random;
 
 pub use ascii::ascii;
 pub use batches::Batches;

@@ -22,7 +22,7 @@ const fn mix(x: u64) -> u64 {
 ///
 /// With `high = mix(seed)` and `low = mix(high ^ index)` the starting state is `high * 2^64 + low`. No two pairs
 /// `(seed, index)` share a state, since `mix` is a bijection: neighbouring seeds and epochs are unrelated.
-pub(crate) fn generator(seed: u64, index: u64) -> Pcg64 {
+pub(super) fn generator(seed: u64, index: u64) -> Pcg64 {
     let high = mix(seed);
     let low = mix(high ^ index);
     Pcg64::new((u128::from(high) << 64) | u128::from(low), STREAM)

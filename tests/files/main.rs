@@ -1,0 +1,7 @@
+//! Files: each way in which one can be wrong is an error that names the file, and costs little memory.
+
+mod idx;
+mod make;
+mod memory;
+mod mnist;
+mod random;
