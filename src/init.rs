@@ -4,9 +4,9 @@ use rand::Rng;
 use rand_pcg::Pcg64;
 
 use crate::activation::by_name;
-use crate::data::random::generator;
 use crate::error::{Error, Result};
 use crate::layer::Layer;
+use crate::random::generator;
 
 /// How weights and biases are drawn. `n_in` and `n_out` are a layer's inputs and outputs.
 ///

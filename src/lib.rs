@@ -4,7 +4,9 @@ mod backend;
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
 mod cost;
+mod cpu;
 pub mod data;
+mod device;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -14,12 +16,19 @@ mod layer;
 mod network;
 mod optimizer;
 pub mod plan;
+mod random;
 pub mod real;
 pub mod reference;
+mod session;
+mod train;
+pub mod verify;
 
 pub use activation::Activation;
 pub use cost::Cost;
-pub use data::{Batches, Dataset, Inputs, Targets};
+pub use data::{Batches, Dataset};
+#[cfg(feature = "gpu")]
+pub use device::AdapterSummary;
+pub use device::Device;
 pub use error::{Error, Result};
 pub use init::Init;
 pub use layer::Layer;

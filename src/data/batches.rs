@@ -1,7 +1,7 @@
 //! Mini-batches: which rows an epoch visits, and in what order.
 
-use super::random;
 use crate::error::{Error, Result};
+use crate::random;
 
 /// The mini-batches of every epoch of a training run, as a pure function of length, batch size, seed and epoch.
 ///

@@ -4,9 +4,9 @@ use rand::Rng;
 use rand_pcg::Pcg64;
 
 use super::glyphs::{GLYPHS, Stroke};
-use super::random::{below, generator, normal, permutation, uniform};
 use super::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
+use crate::random::{below, generator, normal, permutation, uniform};
 
 /// Pictures are `SIDE x SIDE`.
 const SIDE: usize = 28;

@@ -18,7 +18,6 @@ mod digits;
 mod glyphs;
 mod idx;
 mod mnist;
-mod random;
 
 pub use ascii::ascii;
 pub use batches::Batches;

@@ -22,7 +22,7 @@ const fn mix(x: u64) -> u64 {
 ///
 /// With `high = mix(seed)` and `low = mix(high ^ index)` the starting state is `high * 2^64 + low`. No two pairs
 /// `(seed, index)` share a state, since `mix` is a bijection: neighbouring seeds and epochs are unrelated.
-pub(super) fn generator(seed: u64, index: u64) -> Pcg64 {
+pub(crate) fn generator(seed: u64, index: u64) -> Pcg64 {
     let high = mix(seed);
     let low = mix(high ^ index);
     Pcg64::new((u128::from(high) << 64) | u128::from(low), STREAM)
@@ -30,7 +30,7 @@ pub(super) fn generator(seed: u64, index: u64) -> Pcg64 {
 
 /// A number from 0 to `n - 1`, each equally likely, by Lemire's multiplication with rejection. `n` must not be 0.
 #[allow(clippy::cast_possible_truncation, reason = "the two halves of a 128-bit product, and a result below n")]
-pub(super) fn below(rng: &mut Pcg64, n: u32) -> u32 {
+pub(crate) fn below(rng: &mut Pcg64, n: u32) -> u32 {
     let n = u64::from(n);
     let mut product = u128::from(rng.next_u64()) * u128::from(n);
     if (product as u64) < n {
@@ -44,7 +44,7 @@ pub(super) fn below(rng: &mut Pcg64, n: u32) -> u32 {
 }
 
 /// The numbers `0..n` in a random order, by Fisher and Yates.
-pub(super) fn permutation(rng: &mut Pcg64, n: u32) -> Vec<u32> {
+pub(crate) fn permutation(rng: &mut Pcg64, n: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n).collect();
     for i in (1..n).rev() {
         order.swap(i as usize, below(rng, i + 1) as usize);
@@ -54,13 +54,13 @@ pub(super) fn permutation(rng: &mut Pcg64, n: u32) -> Vec<u32> {
 
 /// A number in `[low, high)`, in steps of 2^-24 of the interval.
 #[allow(clippy::cast_precision_loss, reason = "24 bits are exact in f32")]
-pub(super) fn uniform(rng: &mut Pcg64, low: f32, high: f32) -> f32 {
+pub(crate) fn uniform(rng: &mut Pcg64, low: f32, high: f32) -> f32 {
     low + (high - low) * ((rng.next_u64() >> 40) as f32 * (1.0 / 16_777_216.0))
 }
 
 /// Roughly a standard normal number: the sum of four uniform ones, scaled to variance 1. Never beyond 3.5.
 #[allow(clippy::cast_precision_loss, reason = "18 bits are exact in f32")]
-pub(super) fn normal(rng: &mut Pcg64) -> f32 {
+pub(crate) fn normal(rng: &mut Pcg64) -> f32 {
     let bits = rng.next_u64();
     let sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
     // Each 16-bit draw has mean 65535/2 and variance 65536^2/12, so the sum has deviation 65536/sqrt(3).
