@@ -74,7 +74,7 @@ impl Activation {
     }
 
     /// `f(z)`. Softmax has a kernel of its own; here it passes `z` on to it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn f<T: Real>(self, z: T) -> T {
         match self {
             // e^-|z| never overflows, and both tails keep their relative accuracy.
@@ -96,7 +96,7 @@ impl Activation {
     }
 
     /// `f'(z)`, computed from the activation `a = f(z)`, which is at hand and costs no second exponential.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn f_prime<T: Real>(self, a: T) -> T {
         match self {
             Self::Sigmoid => a * (T::ONE - a),

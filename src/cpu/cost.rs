@@ -39,11 +39,7 @@ pub(crate) fn row_cost<T: Real>(p: &Params, y: &[T], a: &[T], z: &[T]) -> T {
     } else {
         T::ZERO
     };
-    let mut sum = T::ZERO;
-    for j in 0..y.len() {
-        sum = sum + cost.term(z[j], a[j], y[j], log_sum);
-    }
-    sum
+    z.iter().zip(a).zip(y).fold(T::ZERO, |sum, ((&z, &a), &y)| sum + cost.term(z, a, y, log_sum))
 }
 
 /// `n[b]` = 1 if row `b` is right, 0 past live.

@@ -23,12 +23,18 @@ pub(crate) fn gather<T: Real>(p: &Params, control: &[u32], order: &[u32], data: 
                 }
             }
             1 => {
+                // Words are little-endian bytes on the device; where the host is too, they can be read as such.
+                if cfg!(target_endian = "little") {
+                    let bytes: &[u8] = bytemuck::cast_slice(data);
+                    for (out, &byte) in out.iter_mut().zip(&bytes[example * columns..][..columns]) {
+                        *out = T::exact(f32::from(byte) * BYTE);
+                    }
+                    continue;
+                }
                 for (j, out) in out.iter_mut().enumerate() {
                     let at = example * columns + j;
-                    let byte = (data[at / 4] >> (at % 4 * 8)) & 255;
-                    #[allow(clippy::cast_precision_loss, reason = "a byte is exact")]
-                    let value = byte as f32;
-                    *out = T::exact(value * BYTE);
+                    let byte = data[at / 4].to_le_bytes()[at % 4];
+                    *out = T::exact(f32::from(byte) * BYTE);
                 }
             }
             _ => {

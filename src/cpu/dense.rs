@@ -44,10 +44,13 @@ pub(crate) fn output_error<T: Real>(
             out.row_right[b] = 0;
             continue;
         }
-        for j in row.clone() {
-            out.delta[j] = (a[j] - y[j]) / live;
-            if Cost::from_code(p.cost).has_f_prime() {
-                out.delta[j] = out.delta[j] * f.f_prime(a[j]);
+        let (delta, a_row, y_row) = (&mut out.delta[row.clone()], &a[row.clone()], &y[row.clone()]);
+        for ((d, &a), &y) in delta.iter_mut().zip(a_row).zip(y_row) {
+            *d = (a - y) / live;
+        }
+        if Cost::from_code(p.cost).has_f_prime() {
+            for (d, &a) in delta.iter_mut().zip(a_row) {
+                *d = *d * f.f_prime(a);
             }
         }
         out.row_cost[b] = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row.clone()]);

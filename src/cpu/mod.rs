@@ -10,6 +10,7 @@ mod dense;
 mod matmul;
 mod memory;
 mod product;
+mod small;
 mod update;
 
 pub(crate) use cost::argmax;
@@ -42,7 +43,7 @@ impl Arithmetic for f64 {}
 pub(crate) struct Threads(pub(crate) usize);
 
 /// The CPU backend in one arithmetic.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Engine<T> {
     memory: Memory<T>,
     threads: Threads,
@@ -54,8 +55,12 @@ impl<T: Arithmetic> Engine<T> {
         Self { memory: Memory::new(), threads, free: Vec::new() }
     }
 
-    pub(crate) fn memory(&self) -> &Memory<T> {
+    pub(crate) const fn memory(&self) -> &Memory<T> {
         &self.memory
+    }
+
+    pub(crate) fn into_memory(self) -> Memory<T> {
+        self.memory
     }
 
     /// A new buffer of zeros.

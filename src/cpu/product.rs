@@ -2,6 +2,7 @@
 
 use gemm::Parallelism;
 
+use super::small::{View, dot_form, outer_form};
 use super::{Memory, Threads, activation::activation};
 use crate::Activation;
 use crate::kernel::{Kernel, Params};
@@ -9,29 +10,16 @@ use crate::kernel::{Kernel, Params};
 /// Below this many multiplications a product stays on the calling thread: starting others would take longer than it does.
 const PARALLEL_FROM: usize = 1 << 21;
 
-/// A matrix in a slice: element `(r, c)` is `data[r * row + c * column]`.
-#[derive(Clone, Copy)]
-struct View<'a> {
-    data: &'a [f32],
-    row: usize,
-    column: usize,
-}
-
-impl<'a> View<'a> {
-    /// Row-major, `columns` wide.
-    const fn new(data: &'a [f32], columns: usize) -> Self {
-        Self { data, row: columns, column: 1 }
-    }
-
-    const fn transposed(self) -> Self {
-        Self { data: self.data, row: self.column, column: self.row }
-    }
-}
+/// A few rows by long sums, `a w^T` of a small batch: gemm would transpose `w` every time.
+const DOT_ROWS: usize = 16;
+const DOT_TERMS: usize = 64;
+/// Multiplications of a product over before gemm has set itself up.
+const OUTER_MOST: usize = 1 << 13;
 
 /// `out = keep * out + factor * left right`, `left` (M,K), `right` (K,N), `out` (M,N) row-major; `keep` is 0 or 1.
 /// Sum order: as the crate has it, the same for every number of threads.
 #[allow(unsafe_code, reason = "the gemm crate has only an unsafe interface; every access is bounded here")]
-fn product(
+pub(super) fn product(
     [m, n, k]: [usize; 3],
     out: &mut [f32],
     keep: bool,
@@ -48,6 +36,14 @@ fn product(
     }
     let last = |view: View<'_>, rows: usize, columns: usize| (rows - 1) * view.row + (columns - 1) * view.column;
     assert!(out.len() >= m * n && last(left, m, k) < left.data.len() && last(right, k, n) < right.data.len());
+    // Measured against gemm on products from 10x10x30 to 1024x1024x1024 (docs/measurements.md): it wins but for these two.
+    let dot = left.column == 1 && right.row == 1 && factor.to_bits() == 1.0_f32.to_bits();
+    if dot && m <= DOT_ROWS && k >= DOT_TERMS {
+        return dot_form([m, n, k], out, keep, left, right.transposed());
+    }
+    if right.column == 1 && m * n * k <= OUTER_MOST {
+        return outer_form([m, n, k], out, keep, factor, left, right);
+    }
     let parallelism = if m.saturating_mul(n).saturating_mul(k) < PARALLEL_FROM {
         Parallelism::None
     } else {
@@ -90,8 +86,9 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
         }
         Kernel::DenseForward => memory.write(s[2], |m, z| {
             forward(p, m.real(s[0]), m.real(s[1]), z, threads);
-            m.write(s[3], |_, a| activation(&Params { count: p.rows * p.outputs, ..*p }, z, a));
+            m.write(s[3], |_, a| activate(&Params { count: p.rows * p.outputs, ..*p }, z, a));
         }),
+        Kernel::Activation => memory.write(s[1], |m, a| activate(p, m.real(s[0]), a)),
         Kernel::MatmulNn => {
             memory.write(s[2], |m, e| backward(p, m.real(s[0]), m.real(s[1]), e, threads));
         }
@@ -125,6 +122,11 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
         _ => return false,
     }
     true
+}
+
+/// `a = f(z)`, by the plain loop, compiled for each instruction set.
+fn activate(p: &Params, z: &[f32], a: &mut [f32]) {
+    pulp::Arch::new().dispatch(|| activation(p, z, a));
 }
 
 /// `z = a w^T + b`.

@@ -152,7 +152,7 @@ impl Case {
                 }
             }
             Buffer::Real(want) => {
-                for (i, (&got, want)) in after.iter().zip(want).enumerate() {
+                for (i, (&got, want)) in after.iter().zip(want.iter()).enumerate() {
                     if want.value.is_nan() && before[i] == GARBAGE {
                         // The kernel has no business here: the garbage must still be there, bit for bit.
                         worst.add_word(i, u32::from(got != GARBAGE), 0);
@@ -175,7 +175,7 @@ impl Case {
         }
         let slots: Vec<_> = (0..self.buffers.len()).collect();
         engine.run_plain(&self.step, &slots);
-        engine.memory().clone()
+        engine.into_memory()
     }
 }
 

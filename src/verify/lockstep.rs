@@ -156,7 +156,7 @@ fn distance(words: &[u32], want: &Buffer<Tracked>, terms: u64) -> Worst {
             }
         }
         Buffer::Real(want) => {
-            for (i, (&got, want)) in words.iter().zip(want).enumerate() {
+            for (i, (&got, want)) in words.iter().zip(want.iter()).enumerate() {
                 // Nobody has written here yet.
                 if got == GARBAGE && want.value.is_nan() {
                     worst.add_word(i, 0, 0);
