@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::backend::Engine;
 use crate::cpu;
 use crate::error::{Error, Result};
+use crate::kernel::Tiling;
 use crate::plan::Limits;
 
 /// The environment variable that overrides [`Device::auto`].
@@ -203,7 +204,15 @@ impl Device {
             max_groups: self.limits.max_groups.min(limits.max_groups),
             max_binding_bytes: self.limits.max_binding_bytes.min(limits.max_binding_bytes),
             max_iterations: self.limits.max_iterations.min(limits.max_iterations),
+            tiling: self.limits.tiling,
         };
+        self
+    }
+
+    /// This device with the other shaders for its matrix kernels than it would choose: to test and measure both.
+    #[must_use]
+    pub const fn with_tiling(mut self, tiling: Tiling) -> Self {
+        self.limits.tiling = tiling;
         self
     }
 

@@ -61,6 +61,27 @@ impl Params {
     }
 }
 
+/// Which shader of a matrix kernel runs: there are two ways to use a loaded number often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Tiling {
+    /// Through workgroup memory, one element an invocation: for GPUs.
+    #[default]
+    Workgroup,
+    /// In registers, 48 elements an invocation, without workgroup memory: for software adapters.
+    Registers,
+}
+
+/// A shader's entry point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// The file in `shaders/`.
+    pub file: &'static str,
+    /// Invocations a workgroup.
+    pub workgroup: [u32; 3],
+}
+
 /// What a kernel does with a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -186,11 +207,34 @@ impl Kernel {
         self.info().name
     }
 
+    /// The entry point that runs this kernel under this tiling.
+    #[must_use]
+    pub const fn entry(self, tiling: Tiling) -> Entry {
+        let info = self.info();
+        let registers = match (tiling, self) {
+            (Tiling::Registers, Self::DenseForward) => "dense_forward_registers",
+            (Tiling::Registers, Self::DenseBackward) => "dense_backward_registers",
+            (Tiling::Registers, Self::DenseGradient) => "dense_gradient_registers",
+            (Tiling::Registers, Self::DenseUpdate) => "dense_update_registers",
+            _ => return Entry { name: info.name, file: info.file, workgroup: info.workgroup },
+        };
+        Entry { name: registers, file: "dense_registers.wgsl", workgroup: [8, 1, 1] }
+    }
+
+    /// Whether this kernel keeps a tile in registers under this tiling.
+    fn in_registers(self, tiling: Tiling) -> bool {
+        self.entry(tiling).file == "dense_registers.wgsl"
+    }
+
     /// How many workgroups one dispatch takes, before folding.
     #[must_use]
-    pub fn groups(self, p: &Params) -> u64 {
+    pub fn groups(self, p: &Params, tiling: Tiling) -> u64 {
         let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(u64::from);
-        let tiles = |m: u64, n: u64| m.div_ceil(TILE) * n.div_ceil(TILE);
+        let registers = self.in_registers(tiling);
+        let tiles = |m: u64, n: u64| match registers {
+            true => (m.div_ceil(6) * n.div_ceil(8)).div_ceil(8),
+            false => m.div_ceil(TILE) * n.div_ceil(TILE),
+        };
         match self {
             Self::Gather => (rows * outputs).div_ceil(LANES),
             Self::Advance | Self::Tally => 1,
@@ -217,9 +261,24 @@ impl Kernel {
         }
     }
 
+    /// How many terms of its sum one dispatch can do within this many loop iterations of an invocation.
+    #[must_use]
+    pub fn most_terms(self, iterations: u64, tiling: Tiling) -> u32 {
+        let terms = match self {
+            _ if self.in_registers(tiling) => iterations.saturating_sub(2 * 48),
+            Self::BiasGradient => iterations,
+            _ => iterations / (TILE + 1) * TILE,
+        };
+        u32::try_from(terms).unwrap_or(u32::MAX)
+    }
+
     /// Loop iterations of one invocation, all its loops together, for the terms that these parameters ask for.
     #[must_use]
-    pub fn iterations(self, p: &Params) -> u64 {
+    pub fn iterations(self, p: &Params, tiling: Tiling) -> u64 {
+        if self.in_registers(tiling) {
+            // One round a term, and at most two a stored element.
+            return u64::from(p.k_end.saturating_sub(p.k_begin)) + 2 * 48;
+        }
         let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
         let strided = |n: u32| u64::from(n).div_ceil(LANES);
         match self {
@@ -251,4 +310,5 @@ pub const SHADERS: &[(&str, &str)] = &[
     ("cost.wgsl", include_str!("../shaders/cost.wgsl")),
     ("update.wgsl", include_str!("../shaders/update.wgsl")),
     ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
+    ("dense_registers.wgsl", include_str!("../shaders/dense_registers.wgsl")),
 ];

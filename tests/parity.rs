@@ -3,6 +3,7 @@
 mod common;
 
 use wgrad::Device;
+use wgrad::kernel::Tiling;
 use wgrad::plan::Limits;
 use wgrad::verify::{SelfCheck, Shape, check_kernels};
 
@@ -45,6 +46,21 @@ fn cpu_kernels() {
     let check = check_kernels(&Device::cpu(), SHAPES, 1).expect("the CPU backend runs every kernel");
     report(&Device::cpu(), &check);
     assert_passed(&check);
+}
+
+/// The matrix kernels have two sets of shaders; an adapter chooses one, but has to run both right.
+#[test]
+fn gpu_kernels_under_the_other_tiling() {
+    for device in common::adapters() {
+        let other = match device.limits().tiling {
+            Tiling::Workgroup => Tiling::Registers,
+            Tiling::Registers => Tiling::Workgroup,
+        };
+        let device = device.with_tiling(other);
+        let check = check_kernels(&device, SHAPES, 4).expect("the device runs every kernel");
+        println!("{device}, {other:?} tiling: {} cases", check.cases());
+        assert_passed(&check);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use super::adapter::{describe, is_software};
 use super::pipeline::Pipeline;
 use crate::error::{Error, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Tiling};
 use crate::plan::Limits;
 
 /// Loop iterations that an invocation may take on a software adapter: Mesa's llvmpipe silently ends all loops of an
@@ -22,7 +22,7 @@ pub(crate) struct Context {
     pub(crate) info: wgpu::AdapterInfo,
     /// Whether shaders keep wgpu's run-time checks.
     pub(crate) checked: bool,
-    pipelines: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    pipelines: Mutex<HashMap<(Kernel, Tiling), Arc<Pipeline>>>,
     health: Arc<Health>,
 }
 
@@ -95,17 +95,18 @@ impl Context {
             max_groups: limits.max_compute_workgroups_per_dimension,
             max_binding_bytes: u64::from(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size),
             max_iterations: if is_software(&self.info) { SOFTWARE_ITERATIONS } else { u64::MAX },
+            tiling: if is_software(&self.info) { Tiling::Registers } else { Tiling::Workgroup },
         }
     }
 
     /// The kernel's pipeline, made at its first use and shared from then on.
-    pub(crate) fn pipeline(&self, kernel: Kernel) -> Result<Arc<Pipeline>> {
-        if let Some(pipeline) = lock(&self.pipelines).get(&kernel) {
+    pub(crate) fn pipeline(&self, kernel: Kernel, tiling: Tiling) -> Result<Arc<Pipeline>> {
+        if let Some(pipeline) = lock(&self.pipelines).get(&(kernel, tiling)) {
             return Ok(Arc::clone(pipeline));
         }
         let label = format!("the pipeline of kernel {}", kernel.name());
-        let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, self.checked))?);
-        lock(&self.pipelines).insert(kernel, Arc::clone(&pipeline));
+        let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, tiling, self.checked))?);
+        lock(&self.pipelines).insert((kernel, tiling), Arc::clone(&pipeline));
         Ok(pipeline)
     }
 

@@ -85,8 +85,8 @@ impl Engine {
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
-            let pipeline = self.context.pipeline(step.kernel)?;
-            let grid = self.limits.grid(step.kernel, step.kernel.groups(&step.params))?;
+            let pipeline = self.context.pipeline(step.kernel, self.limits.tiling)?;
+            let grid = self.limits.grid(step.kernel, step.kernel.groups(&step.params, self.limits.tiling))?;
             let buffers = step.bindings.iter().map(|id| self.buffer(slots[id.0])).collect::<Result<Vec<_>>>()?;
             let bind_group = self.context.scope(&step.label, UNIFORM_BYTES, || {
                 let device = &self.context.device;

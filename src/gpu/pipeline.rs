@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::kernel::{Access, Kernel, Params, SHADERS};
+use crate::kernel::{Access, Kernel, Params, SHADERS, Tiling};
 
 /// Bytes of the uniform buffer.
 pub(crate) const UNIFORM_BYTES: u64 = (Params::FIELDS.len() * 4) as u64;
@@ -14,8 +14,9 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(device: &wgpu::Device, kernel: Kernel, checked: bool) -> Self {
+    pub(crate) fn new(device: &wgpu::Device, kernel: Kernel, tiling: Tiling, checked: bool) -> Self {
         let info = kernel.info();
+        let shader = kernel.entry(tiling);
         let entry = |binding: u32, ty: wgpu::BufferBindingType, min: Option<NonZeroU64>| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -27,7 +28,7 @@ impl Pipeline {
             let read_only = binding.access == Access::In;
             entries.push(entry(number, wgpu::BufferBindingType::Storage { read_only }, None));
         }
-        let label = Some(info.name);
+        let label = Some(shader.name);
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
@@ -37,8 +38,8 @@ impl Pipeline {
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label,
             layout: Some(&pipeline_layout),
-            module: &module(device, info.file, checked),
-            entry_point: Some(info.name),
+            module: &module(device, shader.file, checked),
+            entry_point: Some(shader.name),
             compilation_options: wgpu::PipelineCompilationOptions {
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,

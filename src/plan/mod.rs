@@ -13,7 +13,7 @@ mod textbook;
 
 use crate::activation::by_name;
 use crate::error::{Error, Result};
-use crate::kernel::{Element, Kernel, LANES, Params, TILE};
+use crate::kernel::{Element, Kernel, LANES, Params, TILE, Tiling};
 use crate::layer::Layer;
 use crate::{Activation, Cost};
 
@@ -123,17 +123,20 @@ pub struct Limits {
     pub max_binding_bytes: u64,
     /// Loop iterations of one invocation. Some software drivers stop loops silently beyond a count.
     pub max_iterations: u64,
+    /// Which shader of a matrix kernel runs.
+    pub tiling: Tiling,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_groups: 65_535, max_binding_bytes: 128 << 20, max_iterations: u64::MAX }
+        Self { max_groups: 65_535, max_binding_bytes: 128 << 20, max_iterations: u64::MAX, tiling: Tiling::Workgroup }
     }
 }
 
 impl Limits {
     /// No limits but those of 32-bit sizes: for backends in the host's memory.
-    pub const HOST: Self = Self { max_groups: u32::MAX, max_binding_bytes: u64::MAX, max_iterations: u64::MAX };
+    pub const HOST: Self =
+        Self { max_groups: u32::MAX, max_binding_bytes: u64::MAX, max_iterations: u64::MAX, tiling: Tiling::Workgroup };
 
     /// The grid of a dispatch of `groups` workgroups, folded into y where one dimension is too short.
     ///
@@ -350,29 +353,25 @@ impl<'a> Builder<'a> {
     /// Records a step; a sum that is longer than one invocation may loop becomes several.
     fn push(&mut self, kernel: Kernel, params: Params, bindings: &[BufferId], label: String) -> Result<()> {
         debug_assert_eq!(bindings.len(), kernel.info().bindings.len(), "{label}");
-        let most = self.request.limits.max_iterations;
+        let Limits { max_iterations: most, tiling, .. } = self.request.limits;
         let length = kernel.sum_length(&params);
         let whole = length.unwrap_or(0);
-        let part = match kernel {
-            _ if length.is_none() => whole,
-            Kernel::BiasGradient => u32::try_from(most).unwrap_or(u32::MAX),
-            _ => u32::try_from((most / (TILE + 1)).saturating_mul(TILE)).unwrap_or(u32::MAX),
-        };
+        let part = kernel.most_terms(most, tiling);
         let mut k_begin = 0_u32;
         loop {
             let k_end = k_begin.saturating_add(part.max(1)).min(whole);
             let params = Params { k_begin, k_end, ..params };
-            if kernel.iterations(&params) > most {
+            if kernel.iterations(&params, tiling) > most {
                 return Err(Error::Limit {
                     what: label,
                     limit: "loop iterations of one shader invocation on a software adapter",
-                    need: kernel.iterations(&params),
+                    need: kernel.iterations(&params, tiling),
                     have: most,
                     advice: "use fewer outputs or rows, or the CPU backend",
                 });
             }
             let parts = if whole > part { format!(", terms {k_begin}..{k_end}") } else { String::new() };
-            self.request.limits.grid(kernel, kernel.groups(&params))?;
+            self.request.limits.grid(kernel, kernel.groups(&params, tiling))?;
             let label = format!("{label}{parts}");
             self.plan.steps.push(Step { kernel, params, bindings: bindings.to_vec(), label });
             k_begin = k_end;

@@ -1,0 +1,229 @@
+// dense_registers.wgsl: the matrix kernels of dense.wgsl for software adapters, under the same names with _registers.
+//   B = rows, I = inputs, O = outputs; w (O,I) and the bias (O) are in the parameter arena at p.w and p.b
+//
+// dense_forward_registers, dense_backward_registers, dense_gradient_registers, dense_update_registers: what dense.wgsl says of
+// dense_forward, dense_backward, dense_gradient, dense_update, with the same bindings, also of parts of sums.
+//
+// A software adapter has no workgroup memory worth the name, and runs a load from storage once for each lane, so that what
+// counts is how often a loaded number is used: each invocation keeps a tile of 6 x 8 elements in registers. The loop over k is
+// the only one, since such an adapter may end all loops of an invocation after a number of rounds.
+//
+// Sum order: fixed: k ascending, one sum an element.
+// Twin: src/cpu/dense.rs, functions of the same names without _registers. Change both or neither.
+// Grid: one invocation a tile of 6 x 8, 8 tiles a workgroup, tiles in row-major order, folded into y.
+
+struct Params {
+    rows: u32,        // B: rows a mini-batch can hold
+    inputs: u32,      // I: width of the layer below
+    outputs: u32,     // O: width of this layer
+    w: u32,           // where w_l starts in the parameter and gradient arenas, in elements
+    b: u32,           // where b_l starts there
+    k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
+    k_end: u32,
+    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
+    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
+    format: u32,      // of gathered words: 0 f32, 1 four bytes (each value / 255), 2 class label (one-hot)
+    count: u32,       // elements of an elementwise kernel
+    spare: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+
+// -- the activations; the same text stands in activation.wgsl and dense.wgsl, and a test compares them --
+// f(z). sigmoid from e^-|z|, which never overflows; relu passes a NaN on instead of hiding it.
+fn f(kind: u32, z: f32) -> f32 {
+    switch (kind) {
+        case 0u: {
+            let e = exp(-abs(z));
+            return select(e, 1.0, z >= 0.0) / (1.0 + e);
+        }
+        case 1u: {
+            // near 0 the quotient below would lose its leading digits: the series z - z^3/3 is exact to f32 there
+            if (abs(z) < 0.02) { return z - z * z * z * 0.33333334; }
+            let e = exp(-2.0 * abs(z));
+            let t = (1.0 - e) / (1.0 + e);
+            return select(t, -t, z < 0.0);
+        }
+        case 2u: { return select(z, 0.0, z < 0.0); }
+        default: { return z; }
+    }
+}
+
+// f'(z), computed from a = f(z).
+fn f_prime(kind: u32, a: f32) -> f32 {
+    switch (kind) {
+        case 0u: { return a * (1.0 - a); }
+        case 1u: { return 1.0 - a * a; }
+        case 2u: { return select(0.0, 1.0, a > 0.0); }
+        default: { return 1.0; }
+    }
+}
+// -- end of the activations --
+
+const ROWS: u32 = 6u;
+const COLUMNS: u32 = 8u;
+// Row r of the tile is the two vectors [2 r] and [2 r + 1].
+alias Tile = array<vec4<f32>, 12>;
+
+// tile += x y^T: 48 products of the 14 numbers loaded for one k.
+fn add_outer_product(tile: ptr<function, Tile>, x: array<f32, 6>, y0: vec4<f32>, y1: vec4<f32>) {
+    (*tile)[0] += x[0] * y0;
+    (*tile)[1] += x[0] * y1;
+    (*tile)[2] += x[1] * y0;
+    (*tile)[3] += x[1] * y1;
+    (*tile)[4] += x[2] * y0;
+    (*tile)[5] += x[2] * y1;
+    (*tile)[6] += x[3] * y0;
+    (*tile)[7] += x[3] * y1;
+    (*tile)[8] += x[4] * y0;
+    (*tile)[9] += x[4] * y1;
+    (*tile)[10] += x[5] * y0;
+    (*tile)[11] += x[5] * y1;
+}
+
+// Where this invocation's tile of an m x n result starts, as (row, column); past the end for what the grid has too many.
+fn tile_origin(group: vec3<u32>, groups: vec3<u32>, lane: u32, n: u32) -> vec2<u32> {
+    let tiles_x = (n + COLUMNS - 1u) / COLUMNS;
+    let tile = (group.y * groups.x + group.x) * 8u + lane;
+    return vec2(tile / tiles_x * ROWS, tile % tiles_x * COLUMNS);
+}
+
+// The numbers first, first + 1, .. that are below count; the last one again for those that are not: loads need no mask then,
+// and what they bring is not stored.
+fn clamped6(first: u32, count: u32) -> array<u32, 6> {
+    let last = count - 1u;
+    return array(min(first, last), min(first + 1u, last), min(first + 2u, last), min(first + 3u, last),
+                 min(first + 4u, last), min(first + 5u, last));
+}
+
+fn clamped8(first: u32, count: u32) -> array<u32, 8> {
+    let last = count - 1u;
+    return array(min(first, last), min(first + 1u, last), min(first + 2u, last), min(first + 3u, last),
+                 min(first + 4u, last), min(first + 5u, last), min(first + 6u, last), min(first + 7u, last));
+}
+
+@group(0) @binding(1) var<storage, read> below: array<f32>;   // a_{l-1} (B,I)
+@group(0) @binding(2) var<storage, read> params: array<f32>;
+@group(0) @binding(3) var<storage, read_write> z_out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> a_out: array<f32>;
+
+@compute @workgroup_size(8, 1, 1)
+fn dense_forward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                           @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, lane, p.outputs);
+    if (origin.x >= p.rows) { return; }
+    let b = clamped6(origin.x, p.rows);
+    let o = clamped8(origin.y, p.outputs);
+    let i = p.inputs;
+    var tile = Tile();
+    for (var k = p.k_begin; k < p.k_end; k++) {
+        let x = array(below[b[0] * i + k], below[b[1] * i + k], below[b[2] * i + k],
+                      below[b[3] * i + k], below[b[4] * i + k], below[b[5] * i + k]);
+        let w = p.w + k;
+        let y0 = vec4(params[w + o[0] * i], params[w + o[1] * i], params[w + o[2] * i], params[w + o[3] * i]);
+        let y1 = vec4(params[w + o[4] * i], params[w + o[5] * i], params[w + o[6] * i], params[w + o[7] * i]);
+        add_outer_product(&tile, x, y0, y1);
+    }
+    for (var r = 0u; r < min(ROWS, p.rows - origin.x); r++) {
+        for (var c = 0u; c < min(COLUMNS, p.outputs - origin.y); c++) {
+            let at = (origin.x + r) * p.outputs + origin.y + c;
+            var start = 0.0;
+            if (p.k_begin == 0u) { start = params[p.b + origin.y + c]; } else { start = z_out[at]; }
+            let weighted = start + tile[2u * r + c / 4u][c % 4u];
+            z_out[at] = weighted;
+            a_out[at] = f(p.activation, weighted);
+        }
+    }
+}
+
+@group(0) @binding(1) var<storage, read> delta: array<f32>;     // delta_{l+1} (B,O)
+@group(0) @binding(3) var<storage, read> a_here: array<f32>;    // a_l (B,I)
+@group(0) @binding(4) var<storage, read_write> delta_here: array<f32>;
+
+@compute @workgroup_size(8, 1, 1)
+fn dense_backward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                            @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, lane, p.inputs);
+    if (origin.x >= p.rows) { return; }
+    let b = clamped6(origin.x, p.rows);
+    let i = clamped8(origin.y, p.inputs);
+    let o = p.outputs;
+    var tile = Tile();
+    for (var k = p.k_begin; k < p.k_end; k++) {
+        let x = array(delta[b[0] * o + k], delta[b[1] * o + k], delta[b[2] * o + k],
+                      delta[b[3] * o + k], delta[b[4] * o + k], delta[b[5] * o + k]);
+        let w = p.w + k * p.inputs;
+        let y0 = vec4(params[w + i[0]], params[w + i[1]], params[w + i[2]], params[w + i[3]]);
+        let y1 = vec4(params[w + i[4]], params[w + i[5]], params[w + i[6]], params[w + i[7]]);
+        add_outer_product(&tile, x, y0, y1);
+    }
+    for (var r = 0u; r < min(ROWS, p.rows - origin.x); r++) {
+        for (var c = 0u; c < min(COLUMNS, p.inputs - origin.y); c++) {
+            let at = (origin.x + r) * p.inputs + origin.y + c;
+            var sum = tile[2u * r + c / 4u][c % 4u];
+            if (p.k_begin != 0u) { sum += delta_here[at]; }
+            if (p.k_end == p.outputs) { sum *= f_prime(p.activation, a_here[at]); }
+            delta_here[at] = sum;
+        }
+    }
+}
+
+@group(0) @binding(2) var<storage, read> a_below: array<f32>;   // a_{l-1} (B,I)
+@group(0) @binding(3) var<storage, read_write> gradients: array<f32>;
+
+// (delta^T [a 1]) over the rows k_begin..k_end, for the tile at origin; column I of a is 1.
+fn gradient_tile(origin: vec2<u32>) -> Tile {
+    let o = clamped6(origin.x, p.outputs);
+    let i = clamped8(origin.y, p.inputs);
+    // 1 in the one column that stands for the bias, if it is in this tile.
+    let bias0 = vec4(p.inputs) == vec4(origin.y, origin.y + 1u, origin.y + 2u, origin.y + 3u);
+    let bias1 = vec4(p.inputs) == vec4(origin.y + 4u, origin.y + 5u, origin.y + 6u, origin.y + 7u);
+    var tile = Tile();
+    for (var k = p.k_begin; k < p.k_end; k++) {
+        let d = k * p.outputs;
+        let x = array(delta[d + o[0]], delta[d + o[1]], delta[d + o[2]], delta[d + o[3]], delta[d + o[4]], delta[d + o[5]]);
+        let a = k * p.inputs;
+        let y0 = vec4(a_below[a + i[0]], a_below[a + i[1]], a_below[a + i[2]], a_below[a + i[3]]);
+        let y1 = vec4(a_below[a + i[4]], a_below[a + i[5]], a_below[a + i[6]], a_below[a + i[7]]);
+        add_outer_product(&tile, x, select(y0, vec4(1.0), bias0), select(y1, vec4(1.0), bias1));
+    }
+    return tile;
+}
+
+@compute @workgroup_size(8, 1, 1)
+fn dense_gradient_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                            @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, lane, p.inputs + 1u);
+    if (origin.x >= p.outputs) { return; }
+    var tile = gradient_tile(origin);
+    for (var r = 0u; r < min(ROWS, p.outputs - origin.x); r++) {
+        for (var c = 0u; c < min(COLUMNS, p.inputs + 1u - origin.y); c++) {
+            let o = origin.x + r;
+            let i = origin.y + c;
+            let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
+            var start = 0.0;
+            if (p.k_begin != 0u) { start = gradients[at]; }
+            gradients[at] = start + tile[2u * r + c / 4u][c % 4u];
+        }
+    }
+}
+
+@group(0) @binding(3) var<storage, read> hyper: array<f32>;     // four numbers a step: [0] eta
+@group(0) @binding(4) var<storage, read> now: array<u32>;       // control: [0] step
+@group(0) @binding(5) var<storage, read_write> weights: array<f32>;
+
+@compute @workgroup_size(8, 1, 1)
+fn dense_update_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                          @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, lane, p.inputs + 1u);
+    if (origin.x >= p.outputs) { return; }
+    var tile = gradient_tile(origin);
+    let eta = hyper[4u * now[0]];
+    for (var r = 0u; r < min(ROWS, p.outputs - origin.x); r++) {
+        for (var c = 0u; c < min(COLUMNS, p.inputs + 1u - origin.y); c++) {
+            let o = origin.x + r;
+            let i = origin.y + c;
+            let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
+            weights[at] -= eta * tile[2u * r + c / 4u][c % 4u];
+        }
+    }
+}
