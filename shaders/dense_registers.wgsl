@@ -61,23 +61,36 @@ fn f_prime(kind: u32, a: f32) -> f32 {
 
 const ROWS: u32 = 6u;
 const COLUMNS: u32 = 8u;
-// Row r of the tile is the two vectors [2 r] and [2 r + 1].
-alias Tile = array<vec4<f32>, 12>;
+// The left and the right half of each row. Members, not an array: an array that is indexed by a variable anywhere lies in
+// memory everywhere, which takes twice as long.
+struct Tile {
+    l0: vec4<f32>, r0: vec4<f32>,
+    l1: vec4<f32>, r1: vec4<f32>,
+    l2: vec4<f32>, r2: vec4<f32>,
+    l3: vec4<f32>, r3: vec4<f32>,
+    l4: vec4<f32>, r4: vec4<f32>,
+    l5: vec4<f32>, r5: vec4<f32>,
+}
 
 // tile += x y^T: 48 products of the 14 numbers loaded for one k.
 fn add_outer_product(tile: ptr<function, Tile>, x: array<f32, 6>, y0: vec4<f32>, y1: vec4<f32>) {
-    (*tile)[0] += x[0] * y0;
-    (*tile)[1] += x[0] * y1;
-    (*tile)[2] += x[1] * y0;
-    (*tile)[3] += x[1] * y1;
-    (*tile)[4] += x[2] * y0;
-    (*tile)[5] += x[2] * y1;
-    (*tile)[6] += x[3] * y0;
-    (*tile)[7] += x[3] * y1;
-    (*tile)[8] += x[4] * y0;
-    (*tile)[9] += x[4] * y1;
-    (*tile)[10] += x[5] * y0;
-    (*tile)[11] += x[5] * y1;
+    (*tile).l0 += x[0] * y0;
+    (*tile).r0 += x[0] * y1;
+    (*tile).l1 += x[1] * y0;
+    (*tile).r1 += x[1] * y1;
+    (*tile).l2 += x[2] * y0;
+    (*tile).r2 += x[2] * y1;
+    (*tile).l3 += x[3] * y0;
+    (*tile).r3 += x[3] * y1;
+    (*tile).l4 += x[4] * y0;
+    (*tile).r4 += x[4] * y1;
+    (*tile).l5 += x[5] * y0;
+    (*tile).r5 += x[5] * y1;
+}
+
+// The halves as an array, for the loops that store them: row r is [2 r] and [2 r + 1].
+fn halves(tile: Tile) -> array<vec4<f32>, 12> {
+    return array(tile.l0, tile.r0, tile.l1, tile.r1, tile.l2, tile.r2, tile.l3, tile.r3, tile.l4, tile.r4, tile.l5, tile.r5);
 }
 
 // Where this invocation's tile of an m x n result starts, as (row, column); past the end for what the grid has too many.
@@ -123,12 +136,13 @@ fn dense_forward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num
         let y1 = vec4(params[w + o[4] * i], params[w + o[5] * i], params[w + o[6] * i], params[w + o[7] * i]);
         add_outer_product(&tile, x, y0, y1);
     }
+    var sums = halves(tile);
     for (var r = 0u; r < min(ROWS, p.rows - origin.x); r++) {
         for (var c = 0u; c < min(COLUMNS, p.outputs - origin.y); c++) {
             let at = (origin.x + r) * p.outputs + origin.y + c;
             var start = 0.0;
             if (p.k_begin == 0u) { start = params[p.b + origin.y + c]; } else { start = z_out[at]; }
-            let weighted = start + tile[2u * r + c / 4u][c % 4u];
+            let weighted = start + sums[2u * r + c / 4u][c % 4u];
             z_out[at] = weighted;
             a_out[at] = f(p.activation, weighted);
         }
@@ -156,10 +170,11 @@ fn dense_backward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
         let y1 = vec4(params[w + i[4]], params[w + i[5]], params[w + i[6]], params[w + i[7]]);
         add_outer_product(&tile, x, y0, y1);
     }
+    var sums = halves(tile);
     for (var r = 0u; r < min(ROWS, p.rows - origin.x); r++) {
         for (var c = 0u; c < min(COLUMNS, p.inputs - origin.y); c++) {
             let at = (origin.x + r) * p.inputs + origin.y + c;
-            var sum = tile[2u * r + c / 4u][c % 4u];
+            var sum = sums[2u * r + c / 4u][c % 4u];
             if (p.k_begin != 0u) { sum += delta_here[at]; }
             if (p.k_end == p.outputs) { sum *= f_prime(p.activation, a_here[at]); }
             delta_here[at] = sum;
@@ -194,7 +209,7 @@ fn dense_gradient_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
                             @builtin(local_invocation_index) lane: u32) {
     let origin = tile_origin(group, groups, lane, p.inputs + 1u);
     if (origin.x >= p.outputs) { return; }
-    var tile = gradient_tile(origin);
+    var sums = halves(gradient_tile(origin));
     for (var r = 0u; r < min(ROWS, p.outputs - origin.x); r++) {
         for (var c = 0u; c < min(COLUMNS, p.inputs + 1u - origin.y); c++) {
             let o = origin.x + r;
@@ -202,7 +217,7 @@ fn dense_gradient_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
             let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
             var start = 0.0;
             if (p.k_begin != 0u) { start = gradients[at]; }
-            gradients[at] = start + tile[2u * r + c / 4u][c % 4u];
+            gradients[at] = start + sums[2u * r + c / 4u][c % 4u];
         }
     }
 }
@@ -216,14 +231,14 @@ fn dense_update_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
                           @builtin(local_invocation_index) lane: u32) {
     let origin = tile_origin(group, groups, lane, p.inputs + 1u);
     if (origin.x >= p.outputs) { return; }
-    var tile = gradient_tile(origin);
+    var sums = halves(gradient_tile(origin));
     let eta = hyper[4u * now[0]];
     for (var r = 0u; r < min(ROWS, p.outputs - origin.x); r++) {
         for (var c = 0u; c < min(COLUMNS, p.inputs + 1u - origin.y); c++) {
             let o = origin.x + r;
             let i = origin.y + c;
             let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-            weights[at] -= eta * tile[2u * r + c / 4u][c % 4u];
+            weights[at] -= eta * sums[2u * r + c / 4u][c % 4u];
         }
     }
 }
