@@ -25,7 +25,7 @@ pub mod verify;
 
 pub use activation::Activation;
 pub use cost::Cost;
-pub use data::{Batches, Dataset};
+pub use data::{Batches, Dataset, Inputs, Targets};
 #[cfg(feature = "gpu")]
 pub use device::AdapterSummary;
 pub use device::Device;

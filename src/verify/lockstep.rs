@@ -86,8 +86,8 @@ pub struct Lockstep {
 /// from outside (parameters, data, order) are filled from `seed`; those in between start as garbage.
 ///
 /// # Errors
-/// [`Error::Disagreement`] names the first step that differs, the element, and which of the two is off; else what the devices
-/// report.
+/// [`Error::Disagreement`] names the first step that differs, the element, and which of the two is off;
+/// [`Error::InvalidOption`] if `times` is more than the mini-batches of the plan's data set; else what the devices report.
 pub async fn lockstep_async<A: Runner, B: Runner>(
     plan: &Plan,
     a: &mut A,
@@ -95,6 +95,10 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
     seed: u64,
     times: usize,
 ) -> Result<Lockstep> {
+    if plan.buffer(Role::Order).is_some_and(|order| times > plan.buffers[order.0].len.div_ceil(plan.rows)) {
+        let want = "at most the number of mini-batches of the data set";
+        return Err(Error::InvalidOption { option: "times", value: times.to_string(), want });
+    }
     let mut oracle = cpu::Engine::<Tracked>::new(cpu::Threads(1));
     for (index, words) in contents(plan, seed).iter().enumerate() {
         let spec = &plan.buffers[index];

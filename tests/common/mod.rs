@@ -1,35 +1,89 @@
-//! What several tests share: the adapters to test on.
+//! What several tests share: the devices to test on.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::io::Write;
+use std::sync::OnceLock;
+
 use wgrad::Device;
+use wgrad::plan::PlanKind;
+
+pub mod expect;
+pub mod nets;
+
+/// Whether an environment variable is 1.
+fn is_set(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| value.trim() == "1")
+}
 
 /// Whether a run without any adapter is a failure.
 pub fn gpu_required() -> bool {
-    std::env::var("WGRAD_REQUIRE_GPU").is_ok_and(|v| v == "1")
+    is_set("WGRAD_REQUIRE_GPU")
 }
 
-/// The adapters to test on: the one that `WGRAD_DEVICE` names, else every adapter of this machine. None is a failure where
-/// `WGRAD_REQUIRE_GPU=1`, and is said otherwise.
+/// The adapters to test on: the one that `WGRAD_DEVICE` names, else every adapter of this machine; those that compute on the
+/// CPU only where `WGRAD_ALLOW_SOFTWARE=1`. What is left out is said, once in each test program; none at all is a failure where
+/// `WGRAD_REQUIRE_GPU=1`. All tests of a program share one device for each adapter.
 pub fn adapters() -> Vec<Device> {
-    let named = std::env::var("WGRAD_DEVICE").ok().filter(|word| !matches!(word.trim(), "" | "auto" | "cpu"));
-    let words = match named {
-        Some(word) => vec![word],
-        None => {
-            let mut words: Vec<_> =
-                Device::list().iter().map(|a| format!("{}:{}", a.info.backend, a.info.name)).collect();
-            words.dedup();
-            words
-        }
-    };
-    let devices: Vec<_> = words.iter().map(|word| Device::named(word).expect("an adapter that exists opens")).collect();
-    if devices.is_empty() {
-        println!("SKIPPED: this machine shows no adapter");
-        assert!(!gpu_required(), "WGRAD_REQUIRE_GPU=1, but there is no adapter");
-    }
-    devices
+    static ADAPTERS: OnceLock<Result<Vec<Device>, String>> = OnceLock::new();
+    // A panic in here would poison nothing, but would only show in one test of the program.
+    ADAPTERS.get_or_init(open).clone().unwrap_or_else(|problem| panic!("{problem}"))
 }
 
-/// The first adapter, for tests that need one.
-pub fn adapter() -> Option<Device> {
-    adapters().into_iter().next()
+/// The CPU backend, then the adapters.
+pub fn devices() -> Vec<Device> {
+    std::iter::once(Device::cpu()).chain(adapters()).collect()
+}
+
+/// Every device with every kind of plan.
+pub fn devices_and_plans() -> Vec<(Device, PlanKind)> {
+    devices().into_iter().flat_map(|device| PlanKind::ALL.map(|kind| (device.clone(), kind))).collect()
+}
+
+/// What a run leaves out has to be seen, so it goes past the test harness, which hides what passing tests print.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+fn open() -> Result<Vec<Device>, String> {
+    let (devices, skipped) = open_all()?;
+    for reason in &skipped {
+        say(&format!("SKIPPED: {reason}"));
+    }
+    if devices.is_empty() {
+        let none = format!("no test of a GPU runs: {} adapters skipped, 0 tested", skipped.len());
+        say(&format!("SKIPPED: {none}"));
+        if gpu_required() {
+            return Err(format!("WGRAD_REQUIRE_GPU=1, but {none}"));
+        }
+    }
+    Ok(devices)
+}
+
+/// The devices, and why others are left out.
+#[cfg(feature = "gpu")]
+fn open_all() -> Result<(Vec<Device>, Vec<String>), String> {
+    use pollster::block_on;
+    let opened = |word: &str| block_on(Device::named_async(word)).map_err(|error| format!("'{word}': {error}"));
+    match std::env::var("WGRAD_DEVICE").unwrap_or_default().trim() {
+        "" | "auto" => {}
+        "cpu" => return Ok((Vec::new(), vec!["every adapter: WGRAD_DEVICE is 'cpu'".to_owned()])),
+        word => return Ok((vec![opened(word)?], Vec::new())),
+    }
+    let mut words = Vec::new();
+    let mut skipped = Vec::new();
+    for adapter in block_on(Device::list_async()) {
+        let word = format!("{}:{}", adapter.info.backend, adapter.info.name);
+        if adapter.software && !is_set("WGRAD_ALLOW_SOFTWARE") {
+            skipped.push(format!("{word} computes on the CPU; WGRAD_ALLOW_SOFTWARE=1 or WGRAD_DEVICE takes it"));
+        } else if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    Ok((words.iter().map(|word| opened(word)).collect::<Result<_, _>>()?, skipped))
+}
+
+/// The devices, and why others are left out.
+#[cfg(not(feature = "gpu"))]
+fn open_all() -> Result<(Vec<Device>, Vec<String>), String> {
+    Ok((Vec::new(), vec!["every adapter: wgrad is built without its feature 'gpu'".to_owned()]))
 }

@@ -1,0 +1,182 @@
+//! How far `f32` may be from the f64 reference in all that a network computes.
+//!
+//! The same equations once more, example by example, in numbers that carry the scale of their rounding error
+//! ([`Tracked`]): from exact parameters and data on, each sum adds the scales of its terms, each function multiplies its
+//! argument's by the slope and adds what WGSL allows it. A result may be off by
+//!
+//! ```text
+//! |got - want| <= (8 + 2 sqrt(K)) * 2^-23 * scale + flushed          (verify::bound)
+//! ```
+//!
+//! `K` being the longest sum of the network: an input width, or the number of rows. The wanted value itself is the
+//! reference's, or the golden file's; that of this calculation only has to agree with it.
+
+use wgrad::real::Real;
+use wgrad::verify::{Tracked, Worst, bound};
+use wgrad::{Activation, Cost, Layer};
+
+/// All that comes of one mini-batch.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// `a_L`, (rows, outputs).
+    pub outputs: Vec<Tracked>,
+    /// The mean cost.
+    pub cost: Tracked,
+    /// The gradient of it, in the order of the arena.
+    pub gradients: Vec<Tracked>,
+    /// `K`.
+    pub terms: u64,
+    /// Whether a relu is so near its kink that rounding decides about its slope, and with it about gradients.
+    pub kinked: bool,
+}
+
+/// Numbers that are exact in memory.
+pub fn exact(numbers: &[f32]) -> Vec<Tracked> {
+    numbers.iter().map(|&x| Tracked::exact(x)).collect()
+}
+
+impl Expected {
+    /// The forward and backward pass over `x` (rows, inputs) and `y` (rows, outputs).
+    pub fn new(layers: &[Layer], cost: Cost, arena: &[Tracked], x: &[f32], y: &[f32]) -> Self {
+        let (inputs, outputs) = (layers[0].inputs, layers[layers.len() - 1].outputs);
+        let rows = x.len() / inputs;
+        let longest = layers.iter().map(|layer| layer.inputs.max(layer.outputs)).max().expect("a layer").max(rows);
+        let mut expected = Self {
+            outputs: Vec::new(),
+            cost: Tracked::ZERO,
+            gradients: vec![Tracked::ZERO; arena.len()],
+            terms: longest as u64,
+            kinked: false,
+        };
+        #[allow(clippy::cast_precision_loss, reason = "a count of rows")]
+        let n = Tracked::exact(rows as f32);
+        for (x, y) in x.chunks(inputs).zip(y.chunks(outputs)) {
+            expected.example(layers, cost, arena, &exact(x), &exact(y), n);
+        }
+        expected.cost = expected.cost / n;
+        expected
+    }
+
+    fn example(
+        &mut self,
+        layers: &[Layer],
+        cost: Cost,
+        arena: &[Tracked],
+        x: &[Tracked],
+        y: &[Tracked],
+        rows: Tracked,
+    ) {
+        let mut a = vec![x.to_vec()];
+        let mut z_last = Vec::new();
+        for (l, layer) in layers.iter().enumerate() {
+            let weights = arena[layer.weights()].chunks(layer.inputs);
+            let dot = |w: &[Tracked]| w.iter().zip(&a[l]).fold(Tracked::ZERO, |sum, (&w, &a)| sum + w * a);
+            let z: Vec<_> = weights.zip(&arena[layer.biases()]).map(|(w, &b)| b + dot(w)).collect();
+            if layer.activation == Activation::Relu {
+                self.kinked |= z.iter().any(|z| z.value.abs() <= bound(self.terms, z));
+            }
+            a.push(activate(layer.activation, &z));
+            z_last = z;
+        }
+        let last = &a[layers.len()];
+        self.cost = self.cost + row_cost(cost, &z_last, last, y);
+        self.outputs.extend(last);
+
+        let mut delta: Vec<_> = last.iter().zip(y).map(|(&a, &y)| (a - y) / rows).collect();
+        if cost == Cost::Quadratic {
+            let f = layers[layers.len() - 1].activation;
+            delta = delta.iter().zip(last).map(|(&d, &a)| d * slope(f, a)).collect();
+        }
+        for (l, layer) in layers.iter().enumerate().rev() {
+            for (o, &d) in delta.iter().enumerate() {
+                let row = layer.w + o * layer.inputs;
+                for (g, &a) in self.gradients[row..row + layer.inputs].iter_mut().zip(&a[l]) {
+                    *g = *g + d * a;
+                }
+                let g = &mut self.gradients[layer.b + o];
+                *g = *g + d;
+            }
+            if l > 0 {
+                let column = |i: usize| arena[layer.w + i..].iter().step_by(layer.inputs);
+                let back = |i: usize| delta.iter().zip(column(i)).fold(Tracked::ZERO, |sum, (&d, &w)| sum + d * w);
+                let f = layers[l - 1].activation;
+                delta = (0..layer.inputs).map(|i| back(i) * slope(f, a[l][i])).collect();
+            }
+        }
+    }
+
+    /// One step of gradient descent on an arena.
+    pub fn step(&self, arena: &mut [Tracked], eta: f32) {
+        for (p, &g) in arena.iter_mut().zip(&self.gradients) {
+            *p = *p - Tracked::exact(eta) * g;
+        }
+    }
+}
+
+fn sigmoid(z: Tracked) -> Tracked {
+    let e = (-z.abs()).exp();
+    (if z.value >= 0.0 { Tracked::ONE } else { e }) / (Tracked::ONE + e)
+}
+
+fn largest(z: &[Tracked]) -> Tracked {
+    z.iter().fold(z[0], |m, &z| m.larger(z))
+}
+
+fn activate(f: Activation, z: &[Tracked]) -> Vec<Tracked> {
+    let each = |f: &dyn Fn(Tracked) -> Tracked| z.iter().map(|&z| f(z)).collect();
+    match f {
+        Activation::Sigmoid => each(&sigmoid),
+        Activation::Tanh => each(&Tracked::tanh),
+        // The error of z stays, on either side of the kink.
+        Activation::Relu => each(&|mut z| {
+            z.value = z.value.max(0.0);
+            z
+        }),
+        Activation::Softmax => {
+            let m = largest(z);
+            let e: Vec<_> = z.iter().map(|&z| (z - m).exp()).collect();
+            let sum = e.iter().fold(Tracked::ZERO, |sum, &e| sum + e);
+            e.iter().map(|&e| e / sum).collect()
+        }
+        _ => z.to_vec(),
+    }
+}
+
+/// `f'(z)` from `a = f(z)`.
+fn slope(f: Activation, a: Tracked) -> Tracked {
+    match f {
+        Activation::Sigmoid => a * (Tracked::ONE - a),
+        Activation::Tanh => Tracked::ONE - a * a,
+        Activation::Relu if a.value <= 0.0 => Tracked::ZERO,
+        _ => Tracked::ONE,
+    }
+}
+
+fn row_cost(cost: Cost, z: &[Tracked], a: &[Tracked], y: &[Tracked]) -> Tracked {
+    let m = largest(z);
+    let log_sum = || m + z.iter().fold(Tracked::ZERO, |sum, &z| sum + (z - m).exp()).ln();
+    let log_sum = if cost == Cost::CategoricalCrossEntropy { log_sum() } else { Tracked::ZERO };
+    let term = |j: usize| match cost {
+        Cost::Quadratic => Tracked::exact(0.5) * (a[j] - y[j]) * (a[j] - y[j]),
+        Cost::BinaryCrossEntropy => Tracked::ZERO.larger(z[j]) - z[j] * y[j] + (-z[j].abs()).exp().ln_1p(),
+        _ => y[j] * (log_sum - z[j]),
+    };
+    (0..y.len()).fold(Tracked::ZERO, |sum, j| sum + term(j))
+}
+
+/// Compares `got` with wanted values, each within the bound that the tracked number beside it has. A missing element, a NaN,
+/// and a wanted value that the tracked one does not agree with to 1e-9 of its scale, fail.
+pub fn within(what: &str, got: &[f32], want: &[f64], tracked: &[Tracked], terms: u64) -> Result<Worst, String> {
+    if got.len() != want.len() || want.len() != tracked.len() {
+        return Err(format!("{what}: {} values for {} wanted, {} bounds", got.len(), want.len(), tracked.len()));
+    }
+    let mut worst = Worst::default();
+    for (index, ((&got, &want), tracked)) in got.iter().zip(want).zip(tracked).enumerate() {
+        let agrees = (tracked.value - want).abs() <= 1e-9 * tracked.scale + f64::MIN_POSITIVE;
+        if !agrees {
+            return Err(format!("{what}[{index}]: wanted {want:e}, but the tracked value is {:e}", tracked.value));
+        }
+        worst.add(index, got.into(), want, bound(terms, tracked));
+    }
+    if worst.passed() { Ok(worst) } else { Err(format!("{what}: {worst}")) }
+}
