@@ -122,7 +122,7 @@ impl Device {
     #[cfg(feature = "gpu")]
     pub async fn gpu_async() -> Result<Self> {
         let adapters = crate::gpu::Adapters::find().await;
-        let adapter = adapters.hardware().ok_or_else(|| adapters.none("a hardware GPU"))?;
+        let adapter = adapters.hardware().ok_or_else(|| adapters.none("gpu (real hardware)"))?;
         Self::open(adapter, "it is the best GPU of this machine").await
     }
 
@@ -133,7 +133,7 @@ impl Device {
     #[cfg(not(feature = "gpu"))]
     #[allow(clippy::unused_async, reason = "the same signature as with the GPU backend")]
     pub async fn gpu_async() -> Result<Self> {
-        Self::no_gpu("a hardware GPU")
+        Self::no_gpu("gpu (real hardware)")
     }
 
     /// The adapter whose name contains this word, software or not; see [`named`](Self::named_async).
