@@ -108,7 +108,7 @@ fn size(bytes: u64) -> String {
 
 /// `bytes / 2^shift` with one decimal, rounded down, where it is not whole.
 fn tenths(bytes: u64, shift: u32) -> String {
-    let tenth = (bytes & ((1 << shift) - 1)) * 10 >> shift;
+    let tenth = ((bytes & ((1 << shift) - 1)) * 10) >> shift;
     let whole = grouped(bytes >> shift);
     if tenth == 0 { whole } else { format!("{whole}.{tenth}") }
 }

@@ -54,7 +54,7 @@ struct Options {
     /// Take the first N training images only
     #[arg(long, value_name = "N", value_parser = whole(1..=usize::MAX))]
     train_limit: Option<usize>,
-    /// auto, cpu, gpu, or part of an adapter's name [default: what WGRAD_DEVICE says, else auto]
+    /// auto, cpu, gpu, or part of an adapter's name [default: the variable `WGRAD_DEVICE`, else auto]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// How finely a step is cut into kernels

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::backend::Engine;
 use crate::cpu;
+#[cfg_attr(feature = "gpu", allow(unused_imports, reason = "the documentation refers to Error"))]
 use crate::error::{Error, Result};
 use crate::plan::Limits;
 
 /// The environment variable that overrides [`Device::auto`].
-pub const DEVICE_VARIABLE: &str = "WGRAD_DEVICE";
+const DEVICE_VARIABLE: &str = "WGRAD_DEVICE";
 
 /// A device to build networks on. Cheap to clone; clones share the GPU device and its compiled kernels.
 ///
@@ -32,7 +33,7 @@ enum Place {
     Gpu(Arc<crate::gpu::Context>),
 }
 
-/// An adapter of this machine, as [`Device::list`] shows it.
+/// An adapter of this machine, as [`Device::list_async`] shows it.
 #[cfg(feature = "gpu")]
 #[derive(Debug, Clone)]
 pub struct AdapterSummary {
@@ -66,7 +67,7 @@ impl Device {
 
     /// The device to use when nobody says: a discrete GPU, else an integrated one, else the CPU backend. A software adapter
     /// (llvmpipe, SwiftShader) is never taken, since the CPU backend is many times faster. The environment variable
-    /// `WGRAD_DEVICE` overrides the choice; it takes the words of [`named`](Self::named).
+    /// `WGRAD_DEVICE` overrides the choice; it takes the words of [`named`](Self::named_async).
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if `WGRAD_DEVICE` names none; [`Error::Device`] if the chosen adapter gives no device.
