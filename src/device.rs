@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::backend::Engine;
 use crate::cpu;
+#[cfg_attr(feature = "gpu", allow(unused_imports, reason = "the documentation refers to Error"))]
 use crate::error::{Error, Result};
 use crate::kernel::Tiling;
 use crate::plan::Limits;
 
 /// The environment variable that overrides [`Device::auto`].
-pub const DEVICE_VARIABLE: &str = "WGRAD_DEVICE";
+const DEVICE_VARIABLE: &str = "WGRAD_DEVICE";
 
 /// A device to build networks on. Cheap to clone; clones share the GPU device and its compiled kernels.
 ///
@@ -33,7 +34,7 @@ enum Place {
     Gpu(Arc<crate::gpu::Context>),
 }
 
-/// An adapter of this machine, as [`Device::list`] shows it.
+/// An adapter of this machine, as [`Device::list_async`] shows it.
 #[cfg(feature = "gpu")]
 #[derive(Debug, Clone)]
 pub struct AdapterSummary {
@@ -67,7 +68,7 @@ impl Device {
 
     /// The device to use when nobody says: a discrete GPU, else an integrated one, else the CPU backend. A software adapter
     /// (llvmpipe, SwiftShader) is never taken, since the CPU backend is many times faster. The environment variable
-    /// `WGRAD_DEVICE` overrides the choice; it takes the words of [`named`](Self::named).
+    /// `WGRAD_DEVICE` overrides the choice; it takes the words of [`named`](Self::named_async).
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if `WGRAD_DEVICE` names none; [`Error::Device`] if the chosen adapter gives no device.
@@ -123,7 +124,7 @@ impl Device {
     #[cfg(feature = "gpu")]
     pub async fn gpu_async() -> Result<Self> {
         let adapters = crate::gpu::Adapters::find().await;
-        let adapter = adapters.hardware().ok_or_else(|| adapters.none("a hardware GPU"))?;
+        let adapter = adapters.hardware().ok_or_else(|| adapters.none("gpu (real hardware)"))?;
         Self::open(adapter, "it is the best GPU of this machine").await
     }
 
@@ -134,7 +135,7 @@ impl Device {
     #[cfg(not(feature = "gpu"))]
     #[allow(clippy::unused_async, reason = "the same signature as with the GPU backend")]
     pub async fn gpu_async() -> Result<Self> {
-        Self::no_gpu("a hardware GPU")
+        Self::no_gpu("gpu (real hardware)")
     }
 
     /// The adapter whose name contains this word, software or not; see [`named`](Self::named_async).

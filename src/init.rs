@@ -23,12 +23,12 @@ use crate::random::generator;
 pub enum Init {
     /// Weights and biases from N(0, 1): the first program of the book that the notes follow. Wide layers saturate.
     StandardNormal,
-    /// Weights from N(0, 1/n_in), biases from N(0, 1): the book's improved initialisation. The default.
+    /// Weights from `N(0, 1/n_in)`, biases from N(0, 1): the book's improved initialisation. The default.
     #[default]
     ScaledNormal,
-    /// Weights uniform in +-sqrt(6 / (n_in + n_out)), biases 0 (Glorot and Bengio 2010). For sigmoid and tanh.
+    /// Weights uniform in `+-sqrt(6 / (n_in + n_out))`, biases 0 (Glorot and Bengio 2010). For sigmoid and tanh.
     Xavier,
-    /// Weights from N(0, 2/n_in), biases 0 (He et al. 2015). For `ReLU`.
+    /// Weights from `N(0, 2/n_in)`, biases 0 (He et al. 2015). For `ReLU`.
     He,
 }
 

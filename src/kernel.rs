@@ -6,8 +6,10 @@
 
 /// How wide a tile of the matrix kernels is: `TILE` x `TILE` invocations compute as many elements.
 pub(crate) const TILE: u64 = 8;
-/// Invocations a workgroup in the elementwise and row-wise kernels. No kernel needs more, so every WebGPU device can run all.
+/// Invocations a workgroup in the elementwise and row-wise kernels.
 pub(crate) const LANES: u64 = 64;
+/// No kernel has more than 64 invocations a workgroup, so that a device with the smallest limits can run all.
+const _: () = assert!(LANES <= 64 && TILE * TILE <= 64);
 
 /// What one dispatch is told: the uniform buffer of every kernel, twelve words in this order (`struct Params` in WGSL).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

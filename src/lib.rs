@@ -1,4 +1,8 @@
 //! wgrad
+#![warn(missing_docs, unreachable_pub)]
+#![warn(clippy::cast_possible_truncation, clippy::float_cmp, clippy::missing_errors_doc, clippy::missing_panics_doc)]
+#![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
+
 mod activation;
 mod backend;
 #[cfg(not(target_arch = "wasm32"))]

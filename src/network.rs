@@ -126,7 +126,7 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// All of them, in the order of [`Network::parameters`].
+    /// All of them, in the order of [`Network::parameters`](Network::parameters_async).
     #[must_use]
     pub fn as_slice(&self) -> &[f32] {
         &self.arena
@@ -419,10 +419,9 @@ impl State {
     fn ready(&mut self, net: &Network, goal: Goal, cost: Option<Cost>, live: usize) -> Result<Session> {
         let key = Key { goal, cost };
         let fits = |session: &Session| (live..=2 * live).contains(&session.rows());
-        if let Some(at) = self.sessions.iter().position(|(kept, session)| *kept == key && fits(session)) {
-            if let Some((_, session)) = self.sessions.remove(at) {
-                return Ok(session);
-            }
+        let at = self.sessions.iter().position(|(kept, session)| *kept == key && fits(session));
+        if let Some((_, session)) = at.and_then(|at| self.sessions.remove(at)) {
+            return Ok(session);
         }
         let source = Source::Direct;
         let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits: net.device.limits() };
@@ -432,10 +431,10 @@ impl State {
     /// Keeps a session for later calls; the one not used for longest goes when there are many.
     fn keep(&mut self, key: Key, session: Session) {
         self.sessions.push_front((key, session));
-        if self.sessions.len() > KEPT_SESSIONS {
-            if let Some((_, session)) = self.sessions.pop_back() {
-                session.close(&mut self.engine);
-            }
+        if self.sessions.len() > KEPT_SESSIONS
+            && let Some((_, session)) = self.sessions.pop_back()
+        {
+            session.close(&mut self.engine);
         }
     }
 }

@@ -237,11 +237,11 @@ impl<'a> Trainer<'a> {
                 steps_per_second: steps as f64 / seconds.max(1e-9),
             };
             history.epochs.push(report);
-            if let Some(callback) = &mut self.callback {
-                if callback(Event::Epoch(&report)).is_break() {
-                    history.stopped = true;
-                    return Ok(history);
-                }
+            if let Some(callback) = &mut self.callback
+                && callback(Event::Epoch(&report)).is_break()
+            {
+                history.stopped = true;
+                return Ok(history);
             }
         }
         Ok(history)

@@ -13,8 +13,6 @@ mod product;
 mod small;
 mod update;
 
-pub(crate) use cost::argmax;
-pub(crate) use data::BYTE;
 pub(crate) use memory::{Buffer, Memory};
 
 use crate::error::{Error, Result};
@@ -35,8 +33,6 @@ impl Arithmetic for f32 {
         product::accelerate(kernel, p, memory, slots, threads)
     }
 }
-
-impl Arithmetic for f64 {}
 
 /// How many threads a large matrix product may use. The result's bits do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

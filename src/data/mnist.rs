@@ -1,5 +1,7 @@
 //! Pairs of IDX files as data sets: images beside labels, and folders named as MNIST's are.
 
+use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::idx::{IdxArray, IdxData, read_idx};
@@ -90,7 +92,7 @@ pub fn load_idx_pair(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes
 /// features, or a class that the training set has not.
 pub fn load_mnist_dir(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     let dir = dir.as_ref();
-    if !dir.is_dir() {
+    if !metadata(dir)?.is_some_and(|m| m.is_dir()) {
         return Err(Error::file(dir, "this is no folder; the folder with the four MNIST files was expected"));
     }
     // All four are looked for before any is read, which takes time.
@@ -117,10 +119,24 @@ pub fn load_mnist_dir(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
 /// The first of the names that a file may have.
 fn find(dir: &Path, stem: &str, kind: &str) -> Result<PathBuf> {
     let names = ["-", "."].map(|dot| ["", ".gz"].map(|gz| format!("{stem}{dot}{kind}{gz}"))).concat();
-    // A folder of that name, as some archives unpack to, is passed over.
-    names.iter().map(|name| dir.join(name)).find(|path| path.is_file()).ok_or_else(|| {
-        Error::file(dir, format!("none of {} is in this folder; put one of them there", names.join(", ")))
-    })
+    for name in &names {
+        let path = dir.join(name);
+        // A folder of that name, as some archives unpack to, is passed over.
+        if metadata(&path)?.is_some_and(|m| m.is_file()) {
+            return Ok(path);
+        }
+    }
+    Err(Error::file(dir, format!("none of {} is in this folder; put one of them there", names.join(", "))))
+}
+
+/// What the system knows of a path; `None` if there is nothing there. A path that may not be looked at is an error of its own:
+/// to say that there is nothing would send the user looking in the wrong place.
+fn metadata(path: &Path) -> Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Error::io(path, error)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Labels as integers.

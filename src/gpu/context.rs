@@ -93,7 +93,7 @@ impl Context {
         let limits = self.device.limits();
         Limits {
             max_groups: limits.max_compute_workgroups_per_dimension,
-            max_binding_bytes: u64::from(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size),
+            max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             max_iterations: if is_software(&self.info) { SOFTWARE_ITERATIONS } else { u64::MAX },
             tiling: if is_software(&self.info) { Tiling::Registers } else { Tiling::Workgroup },
         }
@@ -130,13 +130,11 @@ impl Context {
         // All three are popped, in reverse, before any is looked at: a scope left open would swallow later errors.
         let reports = [internal, validation, memory].map(|scope| at_once(scope.pop()));
         self.healthy()?;
-        for report in reports.into_iter().flatten() {
-            return Err(match report {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: during.to_owned(), bytes },
-                other => Error::Gpu { during: during.to_owned(), message: other.to_string() },
-            });
+        match reports.into_iter().flatten().next() {
+            None => Ok(result),
+            Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { what: during.to_owned(), bytes }),
+            Some(other) => Err(Error::Gpu { during: during.to_owned(), message: other.to_string() }),
         }
-        Ok(result)
     }
 }
 

@@ -13,7 +13,7 @@ mod textbook;
 
 use crate::activation::by_name;
 use crate::error::{Error, Result};
-use crate::kernel::{Element, Kernel, LANES, Params, TILE, Tiling};
+use crate::kernel::{Element, Kernel, Params, Tiling};
 use crate::layer::Layer;
 use crate::{Activation, Cost};
 
@@ -477,7 +477,3 @@ impl<'a> Builder<'a> {
         Ok(self.plan)
     }
 }
-
-/// The number of lanes and the width of a tile, for what is documented of a plan.
-#[allow(dead_code, reason = "kept beside the planner, which relies on both fitting WebGPU's smallest workgroup")]
-const SMALLEST_WORKGROUP: () = assert!(LANES <= 64 && TILE * TILE <= 64);

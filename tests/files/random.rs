@@ -23,7 +23,7 @@ fn inconsistent_arrays_are_noticed() {
 }
 
 /// Neither a panic, nor nonsense, nor much memory.
-fn survives(file: &[u8]) -> std::result::Result<(), TestCaseError> {
+fn survives(file: &[u8]) -> Result<(), TestCaseError> {
     let (result, held) = peak(|| read_idx_from(file, "file"));
     prop_assert!(held < (1 << 20) + 4 * file.len(), "{} bytes for {}", held, file.len());
     match result {

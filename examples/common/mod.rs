@@ -1,0 +1,60 @@
+//! What the examples share: how they print, and how they end.
+#![allow(dead_code, reason = "each example uses its part")]
+
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
+use std::process::exit;
+
+use wgrad::Error;
+
+/// Prints to standard output. Where nobody reads it any more (`| head -1`) the program ends in silence, as others do;
+/// `println!` would panic.
+pub fn print(text: Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(0),
+        Err(error) => fail(&format!("cannot write the output: {error}"), 1),
+    }
+}
+
+/// `println!` by way of [`print`].
+macro_rules! say {
+    ($($argument:tt)*) => { crate::common::print(format_args!("{}\n", format_args!($($argument)*))) };
+}
+pub(crate) use say;
+
+/// Ends the program with a message on standard error.
+pub fn fail(message: &str, code: i32) -> ! {
+    // If standard error is closed, there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+    exit(code)
+}
+
+/// As [`fail`], with the exit code that fits: 2 for what was asked for, 1 for what went wrong on the way.
+pub fn fail_with(error: &Error) -> ! {
+    let code = match error {
+        Error::Diverged { .. }
+        | Error::Device { .. }
+        | Error::OutOfMemory { .. }
+        | Error::DeviceLost { .. }
+        | Error::Timeout { .. }
+        | Error::Gpu { .. }
+        | Error::Disagreement(_) => 1,
+        _ => 2,
+    };
+    fail(&error.to_string(), code)
+}
+
+/// Whole numbers with a comma every three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
