@@ -1,15 +1,18 @@
 // dense_registers.wgsl: the matrix kernels of dense.wgsl for software adapters, under the same names with _registers.
 //   B = rows, I = inputs, O = outputs; w (O,I) and the bias (O) are in the parameter arena at p.w and p.b
 //
-// dense_forward_registers, dense_backward_registers, dense_gradient_registers, dense_update_registers: what dense.wgsl says of
-// dense_forward, dense_backward, dense_gradient, dense_update, with the same bindings, also of parts of sums.
+// dense_forward_registers  : z = a w^T + b, out = f(z)                     (equation 2)
+// dense_backward_registers : delta_l = (delta w) (.) f'(z_l)               (BP2)
+// dense_gradient_registers : dw = delta^T a, db = sum_b delta[b]           (BP3, BP4)
+// dense_update_registers   : w -= eta delta^T a, b -= eta sum_b delta[b]
+//   Bindings, shapes, parts of sums, and what is overwritten: as dense.wgsl says of the names without _registers.
 //
 // A software adapter has no workgroup memory worth the name, and runs a load from storage once for each lane, so that what
 // counts is how often a loaded number is used: each invocation keeps a tile of 6 x 8 elements in registers. The loop over k is
 // the only one, since such an adapter may end all loops of an invocation after a number of rounds.
 //
 // Sum order: fixed: k ascending, one sum an element.
-// Twin: src/cpu/dense.rs, functions of the same names without _registers. Change both or neither.
+// Twin: src/cpu/dense.rs, functions of the names without _registers. Change both or neither.
 // Grid: one invocation a tile of 6 x 8, 8 tiles a workgroup, tiles in row-major order, folded into y.
 
 struct Params {
@@ -28,7 +31,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// -- the activations; the same text stands in activation.wgsl and dense.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; relu passes a NaN on instead of hiding it.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {

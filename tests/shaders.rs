@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
-use wgrad::kernel::{Access, Element, Kernel, KernelInfo, Params, SHADERS};
+use wgrad::kernel::{Access, Element, Entry, Kernel, KernelInfo, Params, SHADERS, Tiling};
 
 /// A name and a text.
 type File = (String, String);
@@ -30,9 +30,27 @@ fn path(relative: &str) -> std::path::PathBuf {
 
 /// The CPU functions' file for each shader.
 fn twins() -> Vec<File> {
-    let twin = |name: &str| name.replace(".wgsl", ".rs");
     let text = |name: &str| std::fs::read_to_string(path("src/cpu").join(name)).unwrap_or_default();
     SHADERS.iter().map(|(name, _)| (twin(name), text(&twin(name)))).collect()
+}
+
+/// The Rust file of a shader's CPU functions; a second way to compute the same thing has the same twin.
+fn twin(shader: &str) -> String {
+    shader.replace("_registers", "").replace(".wgsl", ".rs")
+}
+
+/// Every entry point that some tiling runs, with the kernel's row.
+fn entries() -> Vec<(Entry, &'static KernelInfo)> {
+    let mut entries: Vec<(Entry, &'static KernelInfo)> = Vec::new();
+    for tiling in [Tiling::Workgroup, Tiling::Registers] {
+        for kernel in Kernel::ALL {
+            let entry = kernel.entry(tiling);
+            if entries.iter().all(|(known, _)| *known != entry) {
+                entries.push((entry, kernel.info()));
+            }
+        }
+    }
+    entries
 }
 
 // ---- the checks -------------------------------------------------------------------------------------------------
@@ -54,11 +72,10 @@ fn problems(files: &[File], twins: &[File]) -> Vec<String> {
         }
         let mut told: Vec<String> = file_problems(&module, &info);
         told.extend(header_problems(name, text, &module));
-        let twin = name.replace(".wgsl", ".rs");
-        told.extend(twin_problems(&twin, twins, &module));
+        told.extend(twin_problems(&twin(name), twins, &module));
         problems.extend(told.into_iter().map(|problem| format!("{name}: {problem}")));
     }
-    for row in Kernel::ALL.iter().map(|kernel| kernel.info()) {
+    for (row, _) in entries() {
         match found.remove(row.name).as_deref() {
             Some([file]) if *file == row.file => {}
             other => problems.push(format!("{}: its row says {}, found in {other:?}", row.name, row.file)),
@@ -78,8 +95,8 @@ fn parse(text: &str) -> Result<(Module, ModuleInfo), String> {
     Ok((module, info))
 }
 
-fn row_of(name: &str) -> Option<&'static KernelInfo> {
-    Kernel::ALL.iter().map(|kernel| kernel.info()).find(|row| row.name == name)
+fn row_of(name: &str) -> Option<(Entry, &'static KernelInfo)> {
+    entries().into_iter().find(|(entry, _)| entry.name == name)
 }
 
 /// What a file's entry points, bindings and sizes have that the table has not.
@@ -91,9 +108,9 @@ fn file_problems(module: &Module, info: &ModuleInfo) -> Vec<String> {
         if x * y * z > MOST_INVOCATIONS {
             problems.push(format!("{name}: {x} x {y} x {z} invocations a workgroup are more than {MOST_INVOCATIONS}"));
         }
-        let Some(row) = row_of(name) else { continue };
-        if entry.workgroup_size != row.workgroup {
-            problems.push(format!("{name}: workgroup size [{x}, {y}, {z}], its row says {:?}", row.workgroup));
+        let Some((table, row)) = row_of(name) else { continue };
+        if entry.workgroup_size != table.workgroup {
+            problems.push(format!("{name}: workgroup size [{x}, {y}, {z}], its row says {:?}", table.workgroup));
         }
         if row.bindings.len() > MOST_STORAGE_BUFFERS {
             problems.push(format!("{name}: {} storage buffers", row.bindings.len()));
@@ -207,11 +224,11 @@ fn header_problems(name: &str, text: &str, module: &Module) -> Vec<String> {
     for entry in &module.entry_points {
         let explained =
             |line: &&str| line.strip_prefix(&entry.name).is_some_and(|rest| rest.trim_start().starts_with(':'));
-        if !header.iter().any(|line| explained(&line)) {
+        if !header.iter().any(explained) {
             problems.push(format!("its head does not explain {}", entry.name));
         }
     }
-    for wanted in [format!("{name}: "), format!("src/cpu/{}", name.replace(".wgsl", ".rs"))] {
+    for wanted in [format!("{name}: "), format!("src/cpu/{}", twin(name))] {
         if !header.iter().any(|line| line.contains(&wanted)) {
             problems.push(format!("its head does not say '{wanted}'"));
         }
@@ -222,8 +239,8 @@ fn header_problems(name: &str, text: &str, module: &Module) -> Vec<String> {
 /// The entry points that have no function in the Rust file.
 fn twin_problems(twin: &str, twins: &[File], module: &Module) -> Vec<String> {
     let text = twins.iter().find(|(name, _)| name == twin).map_or("", |(_, text)| text);
-    let missing = |name: &&String| !["<", "("].iter().any(|after| text.contains(&format!("fn {name}{after}")));
-    let entries = module.entry_points.iter().map(|entry| &entry.name);
+    let missing = |name: &String| !["<", "("].iter().any(|after| text.contains(&format!("fn {name}{after}")));
+    let entries = module.entry_points.iter().map(|entry| entry.name.replace("_registers", ""));
     entries.filter(missing).map(|name| format!("src/cpu/{twin} has no fn {name}")).collect()
 }
 
@@ -436,12 +453,17 @@ fn missing_twins_are_reported() {
     for kernel in Kernel::ALL {
         let row = kernel.info();
         let mut twins = twins();
-        let twin = row.file.replace(".wgsl", ".rs");
-        let text = &mut twins.iter_mut().find(|(name, _)| *name == twin).expect("a file of CPU functions").1;
-        for after in ["<", "("] {
-            *text = text.replace(&format!("fn {}{after}", row.name), &format!("fn other{after}"));
+        let twin = twin(row.file);
+        for (_, text) in twins.iter_mut().filter(|(name, _)| *name == twin) {
+            for after in ["<", "("] {
+                *text = text.replace(&format!("fn {}{after}", row.name), &format!("fn other{after}"));
+            }
         }
         let found = problems(&files(), &twins);
-        assert_eq!(found, [format!("{}: src/cpu/{twin} has no fn {}", row.file, row.name)]);
+        // Each shader file that computes it says so.
+        let files = [Tiling::Workgroup, Tiling::Registers].map(|tiling| kernel.entry(tiling).file);
+        let files: std::collections::BTreeSet<_> = files.into_iter().collect();
+        let want: Vec<_> = files.iter().map(|file| format!("{file}: src/cpu/{twin} has no fn {}", row.name)).collect();
+        assert_eq!(found, want);
     }
 }
