@@ -7,6 +7,7 @@
 // cost_value      : c[b] = sum_j term(z[b,j], a[b,j], y[b,j]), 0 past live   z, a, y (B,O) -> c (B)        overwrites
 // count_right     : n[b] = 1 if argmax a[b] = argmax y[b], 0 past live       a, y (B,O) -> n (B)           overwrites
 // tally           : cost[step] = sum_b c[b], right[step] = sum_b n[b]        c, n (B) -> one of each a step overwrites
+//                   then, if p.count is 1, control moves on to the next mini-batch: step + 1, and its live rows
 //
 // Sum order: each of 64 lanes adds every 64th term, ascending; then a fixed tree over the lanes.
 // Twin: src/cpu/cost.rs, functions of the same names. Change both or neither.
@@ -23,7 +24,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
-    format: u32,      // of gathered words: 0 f32, 1 four bytes (each value / 255), 2 class label (one-hot)
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
     count: u32,       // elements of an elementwise kernel
     spare: u32,
 }
@@ -172,6 +173,8 @@ fn cost_derivative(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     derivative[e] = g;
 }
 
+// As control above, with [2] the examples of the data set.
+@group(0) @binding(1) var<storage, read_write> moving: array<u32>;
 @group(0) @binding(2) var<storage, read> costs: array<f32>;
 @group(0) @binding(3) var<storage, read> rights: array<u32>;
 @group(0) @binding(4) var<storage, read_write> step_cost: array<f32>;
@@ -193,7 +196,12 @@ fn tally(@builtin(local_invocation_index) lane: u32) {
         workgroupBarrier();
     }
     if (lane == 0u) {
-        step_cost[control[0]] = total;
-        step_right[control[0]] = count[0];
+        let step = moving[0];
+        step_cost[step] = total;
+        step_right[step] = count[0];
+        if (p.count == 1u) {
+            moving[0] = step + 1u;
+            moving[1] = min(p.rows, moving[2] - min((step + 1u) * p.rows, moving[2]));
+        }
     }
 }

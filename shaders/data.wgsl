@@ -1,13 +1,14 @@
 // data.wgsl: the mini-batch is picked out of the resident data set.
-//   B = rows a mini-batch can hold, O = columns, n = examples in the data set
+//   B = rows a mini-batch can hold, I = columns of the inputs, O = columns of the targets, n = examples in the data set
 //
-// gather : out[r,j] = value of column j of example order[step * B + r]   data (n,O), order (n) -> out (B,O)   overwrites
+// gather : x[r,i], y[r,j] = columns i and j of example order[step * B + r]
+//          inputs (n,I), targets (n,O), order (n) -> x (B,I), y (B,O)                                         overwrites
 //          rows at or past the live count are set to 0, so that a ragged last batch adds nothing
-//          format 0: data holds f32 bits; 1: four u8 a word, each worth 1/255; 2: one class label a row, one-hot here
-// advance: control moves on to the next mini-batch: step + 1, and its count of live rows                      overwrites
+//          p.format is that of the inputs plus 4 times that of the targets; 0: f32 bits; 1: four u8 a word, each worth 1/255;
+//          2: one class label a row, one-hot here
 //
 // Twin: src/cpu/data.rs, functions of the same names. Change both or neither.
-// Grid: gather: one invocation an element, 64 a workgroup, folded into y; advance: one invocation.
+// Grid: one invocation four columns of a row, 64 a workgroup, folded into y.
 
 struct Params {
     rows: u32,        // B: rows a mini-batch can hold
@@ -19,7 +20,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
-    format: u32,      // of gathered words: 0 f32, 1 four bytes (each value / 255), 2 class label (one-hot)
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
     count: u32,       // elements of an elementwise kernel
     spare: u32,
 }
@@ -28,40 +29,45 @@ struct Params {
 // control: [0] step within the epoch, [1] live rows of this step, [2] n, [3] unused
 @group(0) @binding(1) var<storage, read> control: array<u32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
-@group(0) @binding(3) var<storage, read> data: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read> inputs: array<u32>;
+@group(0) @binding(4) var<storage, read> targets: array<u32>;
+@group(0) @binding(5) var<storage, read_write> x: array<f32>;
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(64, 1, 1)
 fn gather(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) lane: u32) {
+    let of_inputs = (p.inputs + 3u) / 4u;
+    let of_targets = (p.outputs + 3u) / 4u;
     let e = (group.y * groups.x + group.x) * 64u + lane;
-    if (e >= p.rows * p.outputs) { return; }
-    let r = e / p.outputs;
-    let j = e % p.outputs;
-    if (r >= control[1]) {
-        out[e] = 0.0;
-        return;
-    }
-    let example = order[control[0] * p.rows + r];
-    if (p.format == 2u) {
-        out[e] = select(0.0, 1.0, data[example] == j);
+    let r = e / (of_inputs + of_targets);
+    if (r >= p.rows) { return; }
+    let quad = e % (of_inputs + of_targets);
+    let live = r < control[1];
+    var example = 0u;
+    if (live) { example = order[control[0] * p.rows + r]; }
+    if (quad < of_inputs) {
+        let first = 4u * quad;
+        for (var c = first; c < min(first + 4u, p.inputs); c++) {
+            let at = example * p.inputs + c;
+            var value = 0.0;
+            if (live && (p.format & 3u) == 1u) {
+                value = f32((inputs[at >> 2u] >> ((at & 3u) * 8u)) & 255u) * 0.003921569;
+            } else if (live) {
+                value = bitcast<f32>(inputs[at]);
+            }
+            x[r * p.inputs + c] = value;
+        }
     } else {
-        let at = example * p.outputs + j;
-        if (p.format == 1u) {
-            let byte = (data[at / 4u] >> ((at % 4u) * 8u)) & 255u;
-            out[e] = f32(byte) * 0.003921569;
-        } else {
-            out[e] = bitcast<f32>(data[at]);
+        let first = 4u * (quad - of_inputs);
+        for (var c = first; c < min(first + 4u, p.outputs); c++) {
+            var value = 0.0;
+            if (live && p.format >= 8u) {
+                value = select(0.0, 1.0, targets[example] == c);
+            } else if (live) {
+                value = bitcast<f32>(targets[example * p.outputs + c]);
+            }
+            y[r * p.outputs + c] = value;
         }
     }
-}
-
-@group(0) @binding(1) var<storage, read_write> next: array<u32>;
-
-@compute @workgroup_size(1, 1, 1)
-fn advance() {
-    let step = next[0] + 1u;
-    let first = min(step * p.rows, next[2]);
-    next[0] = step;
-    next[1] = min(p.rows, next[2] - first);
 }

@@ -23,7 +23,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
-    format: u32,      // of gathered words: 0 f32, 1 four bytes (each value / 255), 2 class label (one-hot)
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
     count: u32,       // elements of an elementwise kernel
     spare: u32,
 }

@@ -32,7 +32,7 @@ pub struct Params {
     pub activation: u32,
     /// Code of the cost.
     pub cost: u32,
-    /// Format of gathered words: 0 `f32`, 1 four bytes, 2 class label.
+    /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label.
     pub format: u32,
     /// Elements of an elementwise kernel.
     pub count: u32,
@@ -157,13 +157,10 @@ macro_rules! kernels {
 
 const LINE: [u32; 3] = [64, 1, 1];
 const SQUARE: [u32; 3] = [8, 8, 1];
-const SINGLE: [u32; 3] = [1, 1, 1];
 
 kernels! {
     /// The mini-batch out of the resident data.
-    Gather = "gather" in "data.wgsl", LINE, [In control: U32, In order: U32, In data: U32, Out out: F32];
-    /// On to the next mini-batch.
-    Advance = "advance" in "data.wgsl", SINGLE, [InOut next: U32];
+    Gather = "gather" in "data.wgsl", LINE, [In control: U32, In order: U32, In inputs: U32, In targets: U32, Out x: F32, Out y: F32];
     /// `z = a w^T + b` (equation 2).
     MatmulNt = "matmul_nt" in "matmul.wgsl", SQUARE, [In left: F32, In right: F32, Out out: F32];
     /// `delta w` (BP2).
@@ -186,8 +183,8 @@ kernels! {
     CostValue = "cost_value" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out row_cost: F32];
     /// Whether each row is right.
     CountRight = "count_right" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out row_right: U32];
-    /// The rows' costs and right answers into one place a step.
-    Tally = "tally" in "cost.wgsl", LINE, [In control: U32, In costs: F32, In rights: U32, InOut step_cost: F32, InOut step_right: U32];
+    /// The rows' costs and right answers into one place a step; then on to the next mini-batch.
+    Tally = "tally" in "cost.wgsl", LINE, [InOut moving: U32, In costs: F32, In rights: U32, InOut step_cost: F32, InOut step_right: U32];
     /// `p -= eta g`.
     Sgd = "sgd" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut params: F32];
     /// Fused: one layer forward.
@@ -238,8 +235,8 @@ impl Kernel {
             false => m.div_ceil(TILE) * n.div_ceil(TILE),
         };
         match self {
-            Self::Gather => (rows * outputs).div_ceil(LANES),
-            Self::Advance | Self::Tally => 1,
+            Self::Gather => (rows * (inputs.div_ceil(4) + outputs.div_ceil(4))).div_ceil(LANES),
+            Self::Tally => 1,
             Self::MatmulNt | Self::DenseForward => tiles(rows, outputs),
             Self::MatmulNn | Self::DenseBackward => tiles(rows, inputs),
             Self::OuterProducts => tiles(outputs, inputs),
@@ -293,13 +290,8 @@ impl Kernel {
             Self::CountRight => strided(p.outputs) + 6,
             Self::OutputError => 5 * strided(p.outputs) + 24,
             Self::Tally => strided(p.rows) + 12,
-            Self::Gather
-            | Self::Advance
-            | Self::Activation
-            | Self::ActivationPrime
-            | Self::Hadamard
-            | Self::CostDerivative
-            | Self::Sgd => 0,
+            Self::Gather => 4,
+            Self::Activation | Self::ActivationPrime | Self::Hadamard | Self::CostDerivative | Self::Sgd => 0,
         }
     }
 }

@@ -70,16 +70,20 @@ pub(crate) fn argmax<T: PartialOrd>(row: &[T]) -> usize {
     (1..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best })
 }
 
-/// The rows' costs and right answers, added up into the place of this step.
-pub(crate) fn tally<T: Real>(
-    p: &Params,
-    control: &[u32],
-    costs: &[T],
-    rights: &[u32],
-    step_cost: &mut [T],
-    step_right: &mut [u32],
-) {
-    let rows = p.rows as usize;
-    step_cost[control[0] as usize] = costs[..rows].iter().fold(T::ZERO, |sum, &c| sum + c);
-    step_right[control[0] as usize] = rights[..rows].iter().sum();
+/// What [`tally`] writes.
+pub(crate) struct Steps<'a, T> {
+    pub(crate) cost: &'a mut [T],
+    pub(crate) right: &'a mut [u32],
+}
+
+/// The rows' costs and right answers, added up into the place of this step; then, if `p.count` is 1, `control`
+/// moves on to the next mini-batch.
+pub(crate) fn tally<T: Real>(p: &Params, control: &mut [u32], costs: &[T], rights: &[u32], steps: Steps<'_, T>) {
+    let (rows, step) = (p.rows as usize, control[0]);
+    steps.cost[step as usize] = costs[..rows].iter().fold(T::ZERO, |sum, &c| sum + c);
+    steps.right[step as usize] = rights[..rows].iter().sum();
+    if p.count == 1 {
+        control[0] = step + 1;
+        control[1] = p.rows.min(control[2] - (step + 1).saturating_mul(p.rows).min(control[2]));
+    }
 }

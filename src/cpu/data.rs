@@ -1,55 +1,61 @@
-//! CPU functions of `shaders/data.wgsl`: the meaning, where the shader is the method.
+//! CPU function of `shaders/data.wgsl`: the meaning, where the shader is the method.
 
 use crate::kernel::Params;
 use crate::real::Real;
 
 /// One byte of an input is worth `1/255`, as the nearest `f32`; a product with it has the same bits everywhere.
-pub(crate) const BYTE: f32 = 1.0 / 255.0;
+const BYTE: f32 = 1.0 / 255.0;
 
-/// `out[r,j]` = column `j` of example `order[step * B + r]`; rows past the live count are 0.
-pub(crate) fn gather<T: Real>(p: &Params, control: &[u32], order: &[u32], data: &[u32], out: &mut [T]) {
-    let (rows, columns) = (p.rows as usize, p.outputs as usize);
-    let (first, live) = (control[0] as usize * rows, control[1] as usize);
-    for (r, out) in out.chunks_exact_mut(columns).take(rows).enumerate() {
-        if r >= live {
-            out.fill(T::ZERO);
+/// What [`gather`] reads.
+pub(crate) struct Resident<'a> {
+    pub(crate) control: &'a [u32],
+    pub(crate) order: &'a [u32],
+    pub(crate) inputs: &'a [u32],
+    pub(crate) targets: &'a [u32],
+}
+
+/// `x[r,i]`, `y[r,j]` = columns `i` and `j` of example `order[step * B + r]`; rows past the live count are 0.
+pub(crate) fn gather<T: Real>(p: &Params, from: &Resident<'_>, x: &mut [T], y: &mut [T]) {
+    let (inputs, outputs) = (p.inputs as usize, p.outputs as usize);
+    let first = from.control[0] as usize * p.rows as usize;
+    for r in 0..p.rows as usize {
+        let (x, y) = (&mut x[r * inputs..][..inputs], &mut y[r * outputs..][..outputs]);
+        if r >= from.control[1] as usize {
+            x.fill(T::ZERO);
+            y.fill(T::ZERO);
             continue;
         }
-        let example = order[first + r] as usize;
-        match p.format {
-            0 => {
-                for (out, &word) in out.iter_mut().zip(&data[example * columns..][..columns]) {
-                    *out = T::exact(f32::from_bits(word));
-                }
-            }
-            1 => {
-                // Words are little-endian bytes on the device; where the host is too, they can be read as such.
-                if cfg!(target_endian = "little") {
-                    let bytes: &[u8] = bytemuck::cast_slice(data);
-                    for (out, &byte) in out.iter_mut().zip(&bytes[example * columns..][..columns]) {
-                        *out = T::exact(f32::from(byte) * BYTE);
-                    }
-                    continue;
-                }
-                for (j, out) in out.iter_mut().enumerate() {
-                    let at = example * columns + j;
-                    let byte = data[at / 4].to_le_bytes()[at % 4];
-                    *out = T::exact(f32::from(byte) * BYTE);
-                }
-            }
-            _ => {
-                for (j, out) in out.iter_mut().enumerate() {
-                    *out = if data[example] as usize == j { T::ONE } else { T::ZERO };
-                }
-            }
-        }
+        let example = from.order[first + r] as usize;
+        columns(p.format & 3, example, from.inputs, x);
+        columns(p.format >> 2, example, from.targets, y);
     }
 }
 
-/// `control` moves on to the next mini-batch.
-pub(crate) fn advance(p: &Params, next: &mut [u32]) {
-    let step = next[0] + 1;
-    let first = step.saturating_mul(p.rows).min(next[2]);
-    next[0] = step;
-    next[1] = p.rows.min(next[2] - first);
+/// One row of a resident array, in this format.
+fn columns<T: Real>(format: u32, example: usize, words: &[u32], out: &mut [T]) {
+    let first = example * out.len();
+    match format {
+        0 => {
+            for (out, &word) in out.iter_mut().zip(&words[first..]) {
+                *out = T::exact(f32::from_bits(word));
+            }
+        }
+        // Words are little-endian bytes on the device; where the host is too, they can be read as such.
+        1 if cfg!(target_endian = "little") => {
+            let bytes: &[u8] = bytemuck::cast_slice(words);
+            for (out, &byte) in out.iter_mut().zip(&bytes[first..]) {
+                *out = T::exact(f32::from(byte) * BYTE);
+            }
+        }
+        1 => {
+            for (at, out) in (first..).zip(out) {
+                *out = T::exact(f32::from(words[at / 4].to_le_bytes()[at % 4]) * BYTE);
+            }
+        }
+        _ => {
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = if words[example] as usize == j { T::ONE } else { T::ZERO };
+            }
+        }
+    }
 }

@@ -110,10 +110,12 @@ impl<T: Arithmetic> Engine<T> {
 /// Unpacks the buffers in the order of the kernel's row, and calls its function.
 fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[usize]) {
     match kernel {
-        Kernel::Gather => {
-            memory.write(s[3], |m, out| data::gather(p, m.word(s[0]), m.word(s[1]), m.word(s[2]), out));
-        }
-        Kernel::Advance => memory.write_words(s[0], |_, next| data::advance(p, next)),
+        Kernel::Gather => memory.write(s[4], |m, x| {
+            m.write(s[5], |m, y| {
+                let [control, order, inputs, targets] = [s[0], s[1], s[2], s[3]].map(|slot| m.word(slot));
+                data::gather(p, &data::Resident { control, order, inputs, targets }, x, y);
+            });
+        }),
         Kernel::MatmulNt => memory.write(s[2], |m, z| matmul::matmul_nt(p, m.real(s[0]), m.real(s[1]), z)),
         Kernel::MatmulNn => memory.write(s[2], |m, e| matmul::matmul_nn(p, m.real(s[0]), m.real(s[1]), e)),
         Kernel::OuterProducts => {
@@ -133,9 +135,11 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         Kernel::CountRight => {
             memory.write_words(s[3], |m, n| cost::count_right(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), n));
         }
-        Kernel::Tally => memory.write(s[3], |m, step_cost| {
-            m.write_words(s[4], |m, step_right| {
-                cost::tally(p, m.word(s[0]), m.real(s[1]), m.word(s[2]), step_cost, step_right);
+        Kernel::Tally => memory.write_words(s[0], |m, control| {
+            m.write(s[3], |m, cost| {
+                m.write_words(s[4], |m, right| {
+                    cost::tally(p, control, m.real(s[1]), m.word(s[2]), cost::Steps { cost, right });
+                });
             });
         }),
         Kernel::Sgd => {

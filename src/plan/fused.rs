@@ -32,7 +32,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let scores = plan.scores();
     if plan.request.goal == Goal::Cost {
         plan.score(y, a[count], z_last, scores)?;
-        return plan.advance();
+        return plan.tally(scores);
     }
 
     // Output error, cost and right answers in one (BP1).
@@ -42,7 +42,6 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let label = format!("layer {count}: output error");
     let bindings = [control, y, a[count], z_last, delta, row_cost, row_right];
     plan.push(Kernel::OutputError, plan.params(last), &bindings, label)?;
-    plan.tally(scores)?;
 
     let end = if plan.request.goal == Goal::Train {
         End::Update { hyper: plan.hyper() }
@@ -76,7 +75,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
         }
         delta = below.unwrap_or(delta);
     }
-    plan.advance()
+    plan.tally(scores)
 }
 
 /// What happens to a layer's gradient.

@@ -386,23 +386,27 @@ impl<'a> Builder<'a> {
         let (first, last) = (self.request.layers[0], self.request.layers[self.request.layers.len() - 1]);
         let scored = self.request.goal != Goal::Predict;
         let rows = self.request.rows;
-        let y = scored.then(|| self.buffer("y".to_owned(), rows.saturating_mul(last.outputs), Element::F32, Role::Y));
-        if let Source::Dataset { len, inputs, targets } = self.request.source {
+        let resident = matches!(self.request.source, Source::Dataset { .. });
+        let y = (scored || resident)
+            .then(|| self.buffer("y".to_owned(), rows.saturating_mul(last.outputs), Element::F32, Role::Y));
+        if let (Some(y), Source::Dataset { len, inputs, targets }) = (y, self.request.source) {
             let order = self.buffer("order".to_owned(), len, Element::U32, Role::Order);
             let (control, x) = (self.control, self.x);
-            let mut gather = |name: &str, format: Format, columns: usize, role, out| -> Result<()> {
-                let words = format.words(len, columns);
-                let data = self.buffer(name.to_owned(), words, Element::U32, role);
-                let columns = u32::try_from(columns).unwrap_or(u32::MAX);
-                let params = Params { rows: self.rows, outputs: columns, format: format.code(), ..Params::default() };
-                self.push(Kernel::Gather, params, &[control, order, data, out], format!("gather {name}"))
+            let words = inputs.words(len, first.inputs);
+            let from_x = self.buffer("inputs".to_owned(), words, Element::U32, Role::Inputs);
+            let words = targets.words(len, last.outputs);
+            let from_y = self.buffer("targets".to_owned(), words, Element::U32, Role::Targets);
+            let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let params = Params {
+                rows: self.rows,
+                inputs: word(first.inputs),
+                outputs: word(last.outputs),
+                format: inputs.code() + 4 * targets.code(),
+                ..Params::default()
             };
-            gather("inputs", inputs, first.inputs, Role::Inputs, x)?;
-            if let Some(y) = y {
-                gather("targets", targets, last.outputs, Role::Targets, y)?;
-            }
+            self.push(Kernel::Gather, params, &[control, order, from_x, from_y, x, y], "gather".to_owned())?;
         }
-        Ok(y)
+        Ok(y.filter(|_| scored))
     }
 
     /// The buffers of one number a row and one number a step that the cost ends in.
@@ -429,18 +433,19 @@ impl<'a> Builder<'a> {
         self.buffer("hyper".to_owned(), 4 * steps, Element::F32, Role::Hyper)
     }
 
-    /// Cost and right answers of the rows, without the gradients: for evaluation, and for the textbook plan.
+    /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.
     fn score(&mut self, y: BufferId, a: BufferId, z: BufferId, scores: [BufferId; 4]) -> Result<()> {
         let last = self.request.layers[self.request.layers.len() - 1];
         let params = self.params(&last);
         let [row_cost, row_right, ..] = scores;
         self.push(Kernel::CostValue, params, &[self.control, y, a, z, row_cost], "cost of each row".to_owned())?;
-        self.push(Kernel::CountRight, params, &[self.control, y, a, row_right], "right answers".to_owned())?;
-        self.tally(scores)
+        self.push(Kernel::CountRight, params, &[self.control, y, a, row_right], "right answers".to_owned())
     }
 
+    /// The last step: what the rows scored into the place of this step, and on to the next mini-batch of the data set.
     fn tally(&mut self, [row_cost, row_right, step_cost, step_right]: [BufferId; 4]) -> Result<()> {
-        let params = Params { rows: self.rows, ..Params::default() };
+        let moves_on = matches!(self.request.source, Source::Dataset { .. });
+        let params = Params { rows: self.rows, count: u32::from(moves_on), ..Params::default() };
         let bindings = [self.control, row_cost, row_right, step_cost, step_right];
         self.push(Kernel::Tally, params, &bindings, "cost and right answers of the step".to_owned())
     }
@@ -449,15 +454,6 @@ impl<'a> Builder<'a> {
     fn softmax(&mut self, layer: &Layer, z: BufferId, a: BufferId, label: String) -> Result<()> {
         debug_assert_eq!(layer.activation, Activation::Softmax);
         self.push(Kernel::Softmax, self.params(layer), &[z, a], label)
-    }
-
-    /// The last step: on to the next mini-batch.
-    fn advance(&mut self) -> Result<()> {
-        if matches!(self.request.source, Source::Dataset { .. }) {
-            let params = Params { rows: self.rows, ..Params::default() };
-            self.push(Kernel::Advance, params, &[self.control], "next mini-batch".to_owned())?;
-        }
-        Ok(())
     }
 
     fn finish(self) -> Result<Plan> {

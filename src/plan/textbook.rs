@@ -46,7 +46,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
             plan.push(Kernel::Sgd, params, &[control, hyper, gradients, parameters], "update".to_owned())?;
         }
     }
-    plan.advance()
+    plan.tally(scores)
 }
 
 /// The errors from the last layer back (BP1, BP2), and from them the gradients (BP3, BP4).

@@ -64,11 +64,12 @@ impl Case {
     pub const fn variants(kernel: Kernel) -> u32 {
         match kernel {
             Kernel::Activation | Kernel::ActivationPrime => 4,
-            Kernel::Gather => 6,
+            Kernel::Gather => 8,
             Kernel::MatmulNt | Kernel::MatmulNn | Kernel::OuterProducts | Kernel::BiasGradient => 2,
             Kernel::CostValue => 6,
             Kernel::CountRight => 4,
-            Kernel::CostDerivative | Kernel::Tally | Kernel::Sgd | Kernel::Advance => 2,
+            Kernel::CostDerivative | Kernel::Sgd => 2,
+            Kernel::Tally => 4,
             Kernel::DenseForward | Kernel::DenseBackward => 8,
             Kernel::OutputError => 12,
             Kernel::DenseGradient | Kernel::DenseUpdate => 2,
@@ -211,7 +212,8 @@ impl Maker {
         let outputs = [Activation::Sigmoid, Activation::Tanh, Activation::Relu, Activation::Identity];
         match self.kernel {
             Kernel::Activation | Kernel::ActivationPrime => p.activation = outputs[variant as usize % 4].code(),
-            Kernel::Gather => p.format = variant % 3,
+            Kernel::Gather => p.format = variant % 2 + 8 * (variant / 2 % 2),
+            Kernel::Tally => p.count = variant / 2,
             Kernel::CountRight => p.activation = variant / 2,
             Kernel::CostValue => p.cost = variant % 3,
             Kernel::DenseForward | Kernel::DenseBackward => {
@@ -250,7 +252,8 @@ impl Maker {
     fn live(&self) -> u32 {
         let ragged = match self.kernel {
             Kernel::OutputError => self.variant >= 6,
-            Kernel::CostValue | Kernel::Gather => self.variant >= 3,
+            Kernel::CostValue => self.variant >= 3,
+            Kernel::Gather => self.variant >= 4,
             _ => self.variant % 2 == 1,
         };
         if ragged { (self.p.rows - self.p.rows / 3).max(1) } else { self.p.rows }
@@ -323,14 +326,16 @@ impl Maker {
             Kernel::Gather => {
                 let examples = 3 * p.rows + 5;
                 let order = (0..control[2]).map(|_| self.random.random_range(0..examples)).collect();
-                let data = match p.format {
+                let inputs = match p.format & 3 {
+                    0 => self.numbers(examples * p.inputs),
+                    _ => (0..(examples * p.inputs).div_ceil(4)).map(|_| self.random.random()).collect(),
+                };
+                let targets = match p.format >> 2 {
                     0 => self.numbers(examples * p.outputs),
-                    1 => (0..(examples * p.outputs).div_ceil(4)).map(|_| self.random.random()).collect(),
                     _ => (0..examples).map(|_| self.random.random_range(0..p.outputs)).collect(),
                 };
-                vec![control, order, data, vec![GARBAGE; here as usize]]
+                vec![control, order, inputs, targets, vec![GARBAGE; below as usize], vec![GARBAGE; here as usize]]
             }
-            Kernel::Advance => vec![control],
             Kernel::MatmulNt => vec![self.numbers(below), self.numbers(arena), self.output(here)],
             Kernel::MatmulNn => vec![self.numbers(here), self.numbers(arena), self.output(below)],
             Kernel::OuterProducts => vec![self.numbers(here), self.numbers(below), self.output(arena)],

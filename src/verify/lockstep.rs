@@ -11,7 +11,7 @@ use crate::Device;
 use crate::backend::{Engine, Prepared};
 use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Element};
+use crate::kernel::{Access, Element, Kernel};
 use crate::plan::{BufferId, BufferSpec, Plan, Role};
 
 /// Something that runs a plan step by step: a device, or a test's twin of one.
@@ -184,11 +184,10 @@ fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
     let live = word(plan.rows.min(examples));
     plan.buffers
         .iter()
-        .enumerate()
-        .map(|(index, spec)| match spec.role {
+        .map(|spec| match spec.role {
             Role::Control => vec![0, live, word(examples), 0],
             Role::Order => (0..word(spec.len)).rev().collect(),
-            Role::Inputs | Role::Targets => data(plan, index, spec, examples, &mut random),
+            Role::Inputs | Role::Targets => data(plan, spec, examples, &mut random),
             Role::Parameters | Role::X | Role::Hyper => numbers(spec, &mut random, -1.0),
             Role::Y => numbers(spec, &mut random, 0.0),
             _ => vec![GARBAGE; spec.len],
@@ -202,14 +201,13 @@ fn numbers(spec: &BufferSpec, random: &mut Pcg64Mcg, low: f32) -> Vec<u32> {
 }
 
 /// Resident data in the format that the plan gathers it in.
-fn data(plan: &Plan, index: usize, spec: &BufferSpec, examples: usize, random: &mut Pcg64Mcg) -> Vec<u32> {
-    let gather = plan.steps.iter().find(|step| step.bindings.get(2) == Some(&BufferId(index)));
-    let Some(gather) = gather else { return vec![0; spec.len] };
-    let columns = gather.params.outputs;
-    match gather.params.format {
+fn data(plan: &Plan, spec: &BufferSpec, examples: usize, random: &mut Pcg64Mcg) -> Vec<u32> {
+    let Some(gather) = plan.steps.iter().find(|step| step.kernel == Kernel::Gather) else { return vec![0; spec.len] };
+    let format = if spec.role == Role::Inputs { gather.params.format & 3 } else { gather.params.format >> 2 };
+    match format {
         0 => (0..spec.len).map(|_| random.random_range(0.0..1.0_f32).to_bits()).collect(),
         1 => (0..spec.len).map(|_| random.random()).collect(),
-        _ => (0..examples).map(|_| random.random_range(0..columns)).collect(),
+        _ => (0..examples).map(|_| random.random_range(0..gather.params.outputs)).collect(),
     }
 }
 
