@@ -1,8 +1,8 @@
 //! How far `f32` may be from the f64 reference in all that a network computes.
 //!
 //! The same equations once more, example by example, in numbers that carry the scale of their rounding error
-//! ([`Tracked`]): from exact parameters and data on, each sum adds the scales of its terms, each function multiplies its
-//! argument's by the slope and adds what WGSL allows it. A result may be off by
+//! ([`Tracked`]): from exact parameters and data on, each sum adds the scales of its terms, each product takes either factor's
+//! times the other, each function multiplies its argument's by the slope and adds what WGSL allows it. A result may be off by
 //!
 //! ```text
 //! |got - want| <= (8 + 2 sqrt(K)) * 2^-23 * scale + flushed          (verify::bound)
@@ -30,6 +30,22 @@ pub struct Expected {
     pub kinked: bool,
 }
 
+/// `a b`. The product of [`Tracked`] itself multiplies the scales, which is right for the terms of one kernel's sum, but from
+/// layer to layer would square them; here it is `|a| scale(b) + |b| scale(a)`, the error to first order.
+fn times(a: Tracked, b: Tracked) -> Tracked {
+    let (x, y) = (a.value.abs(), b.value.abs());
+    let mut product = a * b;
+    product.scale = x * b.scale + y * a.scale;
+    product
+}
+
+/// `a / b`, likewise.
+fn over(a: Tracked, b: Tracked) -> Tracked {
+    let mut quotient = a / b;
+    quotient.scale = (a.scale + quotient.value.abs() * b.scale) / b.value.abs();
+    quotient
+}
+
 /// Numbers that are exact in memory.
 pub fn exact(numbers: &[f32]) -> Vec<Tracked> {
     numbers.iter().map(|&x| Tracked::exact(x)).collect()
@@ -53,7 +69,7 @@ impl Expected {
         for (x, y) in x.chunks(inputs).zip(y.chunks(outputs)) {
             expected.example(layers, cost, arena, &exact(x), &exact(y), n);
         }
-        expected.cost = expected.cost / n;
+        expected.cost = over(expected.cost, n);
         expected
     }
 
@@ -70,7 +86,7 @@ impl Expected {
         let mut z_last = Vec::new();
         for (l, layer) in layers.iter().enumerate() {
             let weights = arena[layer.weights()].chunks(layer.inputs);
-            let dot = |w: &[Tracked]| w.iter().zip(&a[l]).fold(Tracked::ZERO, |sum, (&w, &a)| sum + w * a);
+            let dot = |w: &[Tracked]| w.iter().zip(&a[l]).fold(Tracked::ZERO, |sum, (&w, &a)| sum + times(w, a));
             let z: Vec<_> = weights.zip(&arena[layer.biases()]).map(|(w, &b)| b + dot(w)).collect();
             if layer.activation == Activation::Relu {
                 self.kinked |= z.iter().any(|z| z.value.abs() <= bound(self.terms, z));
@@ -82,25 +98,26 @@ impl Expected {
         self.cost = self.cost + row_cost(cost, &z_last, last, y);
         self.outputs.extend(last);
 
-        let mut delta: Vec<_> = last.iter().zip(y).map(|(&a, &y)| (a - y) / rows).collect();
+        let mut delta: Vec<_> = last.iter().zip(y).map(|(&a, &y)| over(a - y, rows)).collect();
         if cost == Cost::Quadratic {
             let f = layers[layers.len() - 1].activation;
-            delta = delta.iter().zip(last).map(|(&d, &a)| d * slope(f, a)).collect();
+            delta = delta.iter().zip(last).map(|(&d, &a)| times(d, slope(f, a))).collect();
         }
         for (l, layer) in layers.iter().enumerate().rev() {
             for (o, &d) in delta.iter().enumerate() {
                 let row = layer.w + o * layer.inputs;
                 for (g, &a) in self.gradients[row..row + layer.inputs].iter_mut().zip(&a[l]) {
-                    *g = *g + d * a;
+                    *g = *g + times(d, a);
                 }
                 let g = &mut self.gradients[layer.b + o];
                 *g = *g + d;
             }
             if l > 0 {
                 let column = |i: usize| arena[layer.w + i..].iter().step_by(layer.inputs);
-                let back = |i: usize| delta.iter().zip(column(i)).fold(Tracked::ZERO, |sum, (&d, &w)| sum + d * w);
+                let back =
+                    |i: usize| delta.iter().zip(column(i)).fold(Tracked::ZERO, |sum, (&d, &w)| sum + times(d, w));
                 let f = layers[l - 1].activation;
-                delta = (0..layer.inputs).map(|i| back(i) * slope(f, a[l][i])).collect();
+                delta = (0..layer.inputs).map(|i| times(back(i), slope(f, a[l][i]))).collect();
             }
         }
     }
@@ -108,14 +125,14 @@ impl Expected {
     /// One step of gradient descent on an arena.
     pub fn step(&self, arena: &mut [Tracked], eta: f32) {
         for (p, &g) in arena.iter_mut().zip(&self.gradients) {
-            *p = *p - Tracked::exact(eta) * g;
+            *p = *p - times(Tracked::exact(eta), g);
         }
     }
 }
 
 fn sigmoid(z: Tracked) -> Tracked {
     let e = (-z.abs()).exp();
-    (if z.value >= 0.0 { Tracked::ONE } else { e }) / (Tracked::ONE + e)
+    over(if z.value >= 0.0 { Tracked::ONE } else { e }, Tracked::ONE + e)
 }
 
 fn largest(z: &[Tracked]) -> Tracked {
@@ -136,7 +153,7 @@ fn activate(f: Activation, z: &[Tracked]) -> Vec<Tracked> {
             let m = largest(z);
             let e: Vec<_> = z.iter().map(|&z| (z - m).exp()).collect();
             let sum = e.iter().fold(Tracked::ZERO, |sum, &e| sum + e);
-            e.iter().map(|&e| e / sum).collect()
+            e.iter().map(|&e| over(e, sum)).collect()
         }
         _ => z.to_vec(),
     }
@@ -145,8 +162,8 @@ fn activate(f: Activation, z: &[Tracked]) -> Vec<Tracked> {
 /// `f'(z)` from `a = f(z)`.
 fn slope(f: Activation, a: Tracked) -> Tracked {
     match f {
-        Activation::Sigmoid => a * (Tracked::ONE - a),
-        Activation::Tanh => Tracked::ONE - a * a,
+        Activation::Sigmoid => times(a, Tracked::ONE - a),
+        Activation::Tanh => Tracked::ONE - times(a, a),
         Activation::Relu if a.value <= 0.0 => Tracked::ZERO,
         _ => Tracked::ONE,
     }
@@ -157,9 +174,9 @@ fn row_cost(cost: Cost, z: &[Tracked], a: &[Tracked], y: &[Tracked]) -> Tracked 
     let log_sum = || m + z.iter().fold(Tracked::ZERO, |sum, &z| sum + (z - m).exp()).ln();
     let log_sum = if cost == Cost::CategoricalCrossEntropy { log_sum() } else { Tracked::ZERO };
     let term = |j: usize| match cost {
-        Cost::Quadratic => Tracked::exact(0.5) * (a[j] - y[j]) * (a[j] - y[j]),
-        Cost::BinaryCrossEntropy => Tracked::ZERO.larger(z[j]) - z[j] * y[j] + (-z[j].abs()).exp().ln_1p(),
-        _ => y[j] * (log_sum - z[j]),
+        Cost::Quadratic => times(Tracked::exact(0.5), times(a[j] - y[j], a[j] - y[j])),
+        Cost::BinaryCrossEntropy => Tracked::ZERO.larger(z[j]) - times(z[j], y[j]) + (-z[j].abs()).exp().ln_1p(),
+        _ => times(y[j], log_sum - z[j]),
     };
     (0..y.len()).fold(Tracked::ZERO, |sum, j| sum + term(j))
 }
