@@ -207,7 +207,7 @@ fn header_problems(name: &str, text: &str, module: &Module) -> Vec<String> {
     for entry in &module.entry_points {
         let explained =
             |line: &&str| line.strip_prefix(&entry.name).is_some_and(|rest| rest.trim_start().starts_with(':'));
-        if !header.iter().any(|line| explained(&line)) {
+        if !header.iter().any(explained) {
             problems.push(format!("its head does not explain {}", entry.name));
         }
     }
