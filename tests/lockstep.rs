@@ -254,7 +254,7 @@ fn a_fault_that_never_comes_is_not_found() {
 fn more_passes_than_mini_batches_are_refused() {
     for (kind, source) in PlanKind::ALL.into_iter().flat_map(|kind| SOURCES.map(|source| (kind, source))) {
         let plan = plan(&nets()[1], kind, Goal::Train, source, Limits::HOST);
-        let mut run =
+        let run =
             |times| lockstep(&plan, &mut runner(&Device::cpu(), &plan), &mut runner(&Device::cpu(), &plan), 5, times);
         assert!(run(PASSES).is_ok());
         let more = run(PASSES + 1);
