@@ -28,39 +28,68 @@ impl Prepared {
     }
 }
 
+/// What a network has asked of its device so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Command buffers handed to the GPU's queue; on the CPU, runs of a plan.
+    pub submissions: u64,
+    /// Kernels run.
+    pub dispatches: u64,
+    /// Bytes written to the device.
+    pub bytes_up: u64,
+    /// Bytes read from it.
+    pub bytes_down: u64,
+}
+
 /// The memory of one network on one device, and what runs there.
 #[derive(Debug)]
-pub(crate) enum Engine {
+pub(crate) struct Engine {
+    place: Place,
+    pub(crate) counters: Counters,
+}
+
+#[derive(Debug)]
+enum Place {
     Cpu(cpu::Engine<f32>),
     #[cfg(feature = "gpu")]
     Gpu(crate::gpu::Engine),
 }
 
 impl Engine {
+    pub(crate) fn cpu(engine: cpu::Engine<f32>) -> Self {
+        Self { place: Place::Cpu(engine), counters: Counters::default() }
+    }
+
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu(engine: crate::gpu::Engine) -> Self {
+        Self { place: Place::Gpu(engine), counters: Counters::default() }
+    }
+
     /// A new buffer; on every device it starts as zeros.
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
-        match self {
-            Self::Cpu(engine) => Ok(Slot(engine.alloc(spec.element, spec.len))),
+        match &mut self.place {
+            Place::Cpu(engine) => Ok(Slot(engine.alloc(spec.element, spec.len))),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.alloc(spec),
+            Place::Gpu(engine) => engine.alloc(spec),
         }
     }
 
     pub(crate) fn release(&mut self, slot: Slot) {
-        match self {
-            Self::Cpu(engine) => engine.release(slot.0),
+        match &mut self.place {
+            Place::Cpu(engine) => engine.release(slot.0),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.release(slot),
+            Place::Gpu(engine) => engine.release(slot),
         }
     }
 
     /// Writes words from an element offset on: the bits of `f32` numbers, or whole numbers. The words are taken over before
     /// this returns, and are in place for every later `run`.
     pub(crate) fn write(&mut self, slot: Slot, offset: usize, words: &[u32]) -> Result<()> {
-        match self {
-            Self::Cpu(engine) => engine.write(slot.0, offset, words),
+        self.counters.bytes_up += 4 * words.len() as u64;
+        match &mut self.place {
+            Place::Cpu(engine) => engine.write(slot.0, offset, words),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.write(slot, offset, words),
+            Place::Gpu(engine) => engine.write(slot, offset, words),
         }
     }
 
@@ -71,23 +100,25 @@ impl Engine {
     /// Makes what the device needs to run this plan on these buffers.
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         debug_assert_eq!(plan.buffers.len(), slots.len());
-        match self {
-            Self::Cpu(_) => Ok(Prepared {
+        match &mut self.place {
+            Place::Cpu(_) => Ok(Prepared {
                 plan,
                 slots,
                 #[cfg(feature = "gpu")]
                 gpu: None,
             }),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.prepare(plan, slots),
+            Place::Gpu(engine) => engine.prepare(plan, slots),
         }
     }
 
     /// Runs these steps of the plan in order, the whole range `times` over. On a GPU this is one submission, and returns
     /// before the work is done.
     pub(crate) fn run(&mut self, prepared: &Prepared, steps: Range<usize>, times: usize) -> Result<()> {
-        match self {
-            Self::Cpu(engine) => {
+        self.counters.submissions += 1;
+        self.counters.dispatches += (steps.len() * times) as u64;
+        match &mut self.place {
+            Place::Cpu(engine) => {
                 let bound: Vec<_> = steps.clone().map(|step| prepared.bound(step)).collect();
                 for _ in 0..times {
                     for (step, slots) in prepared.plan.steps[steps.clone()].iter().zip(&bound) {
@@ -97,26 +128,31 @@ impl Engine {
                 Ok(())
             }
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.run(prepared, steps, times),
+            Place::Gpu(engine) => engine.run(prepared, steps, times),
         }
     }
 
     /// Asks for the words of a buffer as they are after everything run so far. The request is made before this returns; the
     /// future borrows nothing.
     pub(crate) fn read(&mut self, slot: Slot, len: usize) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        self.counters.bytes_down += 4 * len as u64;
+        #[cfg(feature = "gpu")]
+        if matches!(self.place, Place::Gpu(_)) {
+            self.counters.submissions += 1;
+        }
         enum Read {
             Done(Vec<u32>),
             #[cfg(feature = "gpu")]
             Wait(Result<crate::gpu::Readback>),
         }
-        let read = match self {
-            Self::Cpu(engine) => {
+        let read = match &mut self.place {
+            Place::Cpu(engine) => {
                 let mut words = engine.read(slot.0);
                 words.truncate(len);
                 Read::Done(words)
             }
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => Read::Wait(engine.read(slot, len)),
+            Place::Gpu(engine) => Read::Wait(engine.read(slot, len)),
         };
         async move {
             match read {
@@ -130,9 +166,9 @@ impl Engine {
     /// A future that is ready when everything run so far is done.
     pub(crate) fn done(&mut self) -> impl Future<Output = Result<()>> + use<> {
         #[cfg(feature = "gpu")]
-        let wait = match self {
-            Self::Cpu(_) => None,
-            Self::Gpu(engine) => Some(engine.done()),
+        let wait = match &mut self.place {
+            Place::Cpu(_) => None,
+            Place::Gpu(engine) => Some(engine.done()),
         };
         async move {
             #[cfg(feature = "gpu")]

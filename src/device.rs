@@ -271,9 +271,9 @@ impl Device {
 
     pub(crate) fn engine(&self) -> Engine {
         match &self.place {
-            Place::Cpu(threads) => Engine::Cpu(cpu::Engine::new(*threads)),
+            Place::Cpu(threads) => Engine::cpu(cpu::Engine::new(*threads)),
             #[cfg(feature = "gpu")]
-            Place::Gpu(context) => Engine::Gpu(crate::gpu::Engine::new(Arc::clone(context), self.limits)),
+            Place::Gpu(context) => Engine::gpu(crate::gpu::Engine::new(Arc::clone(context), self.limits)),
         }
     }
 }

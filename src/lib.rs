@@ -28,6 +28,7 @@ mod train;
 pub mod verify;
 
 pub use activation::Activation;
+pub use backend::Counters;
 pub use cost::Cost;
 pub use data::{Batches, Dataset, Inputs, Targets};
 #[cfg(feature = "gpu")]

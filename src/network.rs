@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use crate::backend::{Engine, Slot};
+use crate::backend::{Counters, Engine, Slot};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
@@ -216,6 +216,12 @@ impl Network {
     #[must_use]
     pub const fn plan_reason(&self) -> &'static str {
         self.reason
+    }
+
+    /// What this network has asked of its device so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.lock().engine.counters
     }
 
     /// The description of a plan for this network, for [`Plan::new`](crate::plan::Plan::new) and the tools of
