@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::cpu;
 use crate::error::Result;
@@ -163,8 +164,8 @@ impl Engine {
         }
     }
 
-    /// A future that is ready when everything run so far is done.
-    pub(crate) fn done(&mut self) -> impl Future<Output = Result<()>> + use<> {
+    /// A future that is ready when everything run so far is done; it says how long after this call that was.
+    pub(crate) fn done(&mut self) -> impl Future<Output = Result<Duration>> + use<> {
         #[cfg(feature = "gpu")]
         let wait = match &mut self.place {
             Place::Cpu(_) => None,
@@ -173,10 +174,15 @@ impl Engine {
         async move {
             #[cfg(feature = "gpu")]
             if let Some(wait) = wait {
-                wait?.await?;
+                return wait?.await;
             }
-            Ok(())
+            Ok(Duration::ZERO)
         }
+    }
+
+    /// Whether work is done when `run` returns.
+    pub(crate) const fn is_immediate(&self) -> bool {
+        matches!(self.place, Place::Cpu(_))
     }
 }
 

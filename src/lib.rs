@@ -25,6 +25,7 @@ pub mod real;
 pub mod reference;
 mod session;
 mod train;
+mod training;
 pub mod verify;
 
 pub use activation::Activation;
@@ -40,5 +41,6 @@ pub use layer::Layer;
 pub use network::{Evaluation, Gradients, Network, NetworkBuilder};
 pub use optimizer::{Optimizer, Sgd};
 pub use train::{EpochReport, Event, History, Trainer};
+pub use training::{Stepped, Training};
 #[cfg(feature = "gpu")]
 pub use wgpu;

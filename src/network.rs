@@ -338,7 +338,7 @@ impl Network {
         let scores = {
             let mut state = self.lock();
             let parameters = state.parameters;
-            let resident = Resident::open(&mut state.engine, self.kind, &request, parameters, &words)?;
+            let mut resident = Resident::open(&mut state.engine, self.kind, &request, parameters, &words)?;
             let walked = walk_all(&mut state.engine, &resident);
             resident.close(&mut state.engine);
             walked?
@@ -438,7 +438,7 @@ impl State {
     fn keep(&mut self, key: Key, session: Session) {
         self.sessions.push_front((key, session));
         if self.sessions.len() > KEPT_SESSIONS
-            && let Some((_, session)) = self.sessions.pop_back()
+            && let Some((_, mut session)) = self.sessions.pop_back()
         {
             session.close(&mut self.engine);
         }

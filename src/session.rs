@@ -12,6 +12,9 @@ use crate::plan::{Format, Goal, Plan, PlanKind, Request, Role, Source};
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
 
+/// Steps of the longest submission: recording more would cost memory for nothing.
+pub(crate) const MOST_STEPS: usize = 4096;
+
 /// A prepared plan, and which of its buffers are its own.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -50,9 +53,9 @@ impl Session {
         }
     }
 
-    /// Gives the buffers back.
-    pub(crate) fn close(self, engine: &mut Engine) {
-        self.owned.into_iter().for_each(|slot| engine.release(slot));
+    /// Gives the buffers back; the session is of no use afterwards.
+    pub(crate) fn close(&mut self, engine: &mut Engine) {
+        self.owned.drain(..).for_each(|slot| engine.release(slot));
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -195,7 +198,7 @@ impl Resident {
         Ok(Self { session, len, steps: len.div_ceil(rows), chunk: 1 })
     }
 
-    pub(crate) fn close(self, engine: &mut Engine) {
+    pub(crate) fn close(&mut self, engine: &mut Engine) {
         self.session.close(engine);
     }
 
@@ -221,8 +224,13 @@ impl Resident {
     /// Submits the next steps of the walk, at most `left`, and says how many.
     pub(crate) fn submit(&self, engine: &mut Engine, left: usize) -> Result<usize> {
         let times = self.chunk.min(left);
-        self.session.run(engine, times)?;
+        self.submit_just(engine, times)?;
         Ok(times)
+    }
+
+    /// Submits this many next steps of the walk.
+    pub(crate) fn submit_just(&self, engine: &mut Engine, times: usize) -> Result<()> {
+        self.session.run(engine, times)
     }
 
     /// Learns from how long a submission of `steps` steps took.
@@ -235,9 +243,8 @@ impl Resident {
             reason = "a rough size"
         )]
         let wanted = (steps as f64 * fits) as usize;
-        // At most four times more at once: the first submissions also pay for warming up. The recording of a very long one
-        // would cost memory for nothing.
-        self.chunk = wanted.clamp(1, (self.chunk * 4).min(4096));
+        // At most four times more at once: the first submissions also pay for warming up.
+        self.chunk = wanted.clamp(1, (self.chunk * 4).min(MOST_STEPS));
     }
 
     /// The scores of the walk, after its last step.

@@ -2,11 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use crate::data::{Batches, Dataset};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::network::{Evaluation, Network, evaluation};
-use crate::plan::{Goal, Request};
-use crate::session::{self, Resident, Scores, Stopwatch, Words};
+use crate::network::{Evaluation, Network};
+use crate::training::Training;
 use crate::{Cost, Optimizer};
 
 /// What a run of training reports while it goes on.
@@ -81,11 +80,11 @@ type Callback<'a> = Box<dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a>;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub struct Trainer<'a> {
-    cost: Cost,
-    optimizer: Optimizer,
+    pub(crate) cost: Cost,
+    pub(crate) optimizer: Optimizer,
     epochs: usize,
-    batch_size: usize,
-    seed: u64,
+    pub(crate) batch_size: usize,
+    pub(crate) seed: u64,
     callback: Option<Callback<'a>>,
 }
 
@@ -158,93 +157,32 @@ impl<'a> Trainer<'a> {
         if self.epochs == 0 {
             return Err(Error::InvalidOption { option: "epochs", value: "0".to_owned(), want: "at least 1" });
         }
-        self.optimizer.check()?;
-        net.fits("fit: training", train)?;
-        if let Some(test) = test {
-            net.fits("fit: held-out", test)?;
-        }
-        let batches = Batches::new(train.len(), self.batch_size, self.seed)?;
-        // A mini-batch has no use for more rows than there are.
-        let rows = self.batch_size.min(train.len());
-
-        let mut training = open(net, Goal::Train, self.cost, train, rows)?;
-        let held_out = match test.map(|test| {
-            let rows = session::evaluation_rows(Goal::Cost, test.len());
-            open(net, Goal::Cost, self.cost, test, rows).map(|resident| (resident, test.len()))
-        }) {
-            Some(Err(error)) => {
-                training.close(net.parts().0);
-                return Err(error);
-            }
-            Some(Ok(opened)) => Some(opened),
-            None => None,
-        };
-        let mut held_out = held_out;
-        let result = self.run(net, &batches, &mut training, held_out.as_mut()).await;
-        let engine = net.parts().0;
-        training.close(engine);
-        if let Some((resident, _)) = held_out {
-            resident.close(engine);
-        }
-        result
-    }
-
-    async fn run(
-        &mut self,
-        net: &mut Network,
-        batches: &Batches,
-        training: &mut Resident,
-        mut held_out: Option<&mut (Resident, usize)>,
-    ) -> Result<History> {
+        let mut run = Training::open(self, net, train, test)?;
         let mut history = History::default();
-        let hyper = self.optimizer.hyper().repeat(training.steps());
-        for epoch in 1..=self.epochs {
-            let watch = Stopwatch::start();
-            training.start(net.parts().0, &batches.order(epoch as u64 - 1), &hyper)?;
-            let steps = training.steps();
+        while history.epochs.len() < self.epochs {
+            let epoch = history.epochs.len() + 1;
             let callback = &mut self.callback;
-            let walked = walk(net, training, |step| match callback {
-                Some(callback) => callback(Event::Progress { epoch, step, steps }),
-                None => ControlFlow::Continue(()),
-            });
-            let Some(scores) = walked.await? else {
+            let mut tell = |event: Event<'_>| callback.as_mut().map_or(ControlFlow::Continue(()), |tell| tell(event));
+            let Some(report) = run.epoch(epoch, &mut tell).await? else {
                 history.stopped = true;
-                return Ok(history);
-            };
-            let seconds = watch.elapsed().as_secs_f64();
-            if let Some((step, cost)) = scores.first_not_finite() {
-                return Err(Error::Diverged { epoch, step: step + 1, cost });
-            }
-            let test = match &mut held_out {
-                Some((resident, rows)) => {
-                    resident.start_in_order(net.parts().0)?;
-                    let walked = walk(net, resident, |_| ControlFlow::Continue(()));
-                    walked.await?.map(|scores| evaluation(&scores, *rows))
-                }
-                None => None,
-            };
-            if let Some(test) = test.filter(|test| !test.cost.is_finite()) {
-                #[allow(clippy::cast_possible_truncation, reason = "NaN and infinity stay what they are")]
-                return Err(Error::Diverged { epoch, step: steps, cost: test.cost as f32 });
-            }
-            #[allow(clippy::cast_precision_loss, reason = "a count of steps is far below 2^53")]
-            let report = EpochReport {
-                epoch,
-                train_cost: scores.mean_cost(),
-                train_accuracy: scores.accuracy(),
-                test,
-                seconds,
-                steps_per_second: steps as f64 / seconds.max(1e-9),
+                break;
             };
             history.epochs.push(report);
-            if let Some(callback) = &mut self.callback
-                && callback(Event::Epoch(&report)).is_break()
-            {
+            if tell(Event::Epoch(&report)).is_break() {
                 history.stopped = true;
-                return Ok(history);
+                break;
             }
         }
         Ok(history)
+    }
+
+    /// Starts a run that the caller advances a little at a time, with [`Training::step_for`]; the number of epochs does not
+    /// matter to it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], [`Error::Pairing`], [`Error::Shape`], [`Error::Limit`]; what the device reports.
+    pub fn start<'n>(&self, net: &'n mut Network, train: &Dataset) -> Result<Training<'n>> {
+        Training::open(self, net, train, None)
     }
 
     /// Blocking form of [`fit_async`](Self::fit_async).
@@ -255,44 +193,4 @@ impl<'a> Trainer<'a> {
     pub fn fit(&mut self, net: &mut Network, train: &Dataset, test: Option<&Dataset>) -> Result<History> {
         crate::blocking::block_on(self.fit_async(net, train, test))
     }
-}
-
-/// The data set on the network's device, with the plan that walks through it.
-fn open(net: &mut Network, goal: Goal, cost: Cost, data: &Dataset, rows: usize) -> Result<Resident> {
-    let words = Words::of(data);
-    let layers = net.layers().to_vec();
-    let request = Request { layers: &layers, ..net.request(goal, cost, words.source, rows) };
-    let kind = net.plan();
-    let (engine, parameters) = net.parts();
-    Resident::open(engine, kind, &request, parameters, &words)
-}
-
-/// All steps of a walk, with two submissions in flight; `None` if the callback ended it.
-async fn walk(
-    net: &mut Network,
-    resident: &mut Resident,
-    mut progress: impl FnMut(usize) -> ControlFlow<()>,
-) -> Result<Option<Scores>> {
-    let engine = net.parts().0;
-    let steps = resident.steps();
-    let mut submitted = 0;
-    let mut done = 0;
-    let mut in_flight = None;
-    let mut watch = Stopwatch::start();
-    while submitted < steps {
-        let count = resident.submit(engine, steps - submitted)?;
-        submitted += count;
-        let earlier = in_flight.replace((count, engine.done()));
-        if let Some((count, finished)) = earlier {
-            finished.await?;
-            resident.adapt(count, watch.elapsed());
-            watch = Stopwatch::start();
-            done += count;
-            if progress(done).is_break() {
-                return Ok(None);
-            }
-        }
-    }
-    let scores = resident.scores(engine).await?;
-    if progress(steps).is_break() { Ok(None) } else { Ok(Some(scores)) }
 }

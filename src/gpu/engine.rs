@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::pipeline::{Pipeline, UNIFORM_BYTES};
@@ -17,7 +18,6 @@ pub(crate) struct Engine {
     context: Arc<Context>,
     buffers: Vec<Option<wgpu::Buffer>>,
     limits: Limits,
-    last: Option<wgpu::SubmissionIndex>,
 }
 
 /// What a plan needs on the GPU: everything a step sets, made once.
@@ -36,7 +36,7 @@ struct RecordedStep {
 impl Engine {
     /// `limits` are at most those of the context; tests lower them.
     pub(crate) fn new(context: Arc<Context>, limits: Limits) -> Self {
-        Self { context, buffers: Vec::new(), limits, last: None }
+        Self { context, buffers: Vec::new(), limits }
     }
 
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
@@ -124,7 +124,7 @@ impl Engine {
             });
         };
         let context = &self.context;
-        let submission = context.scope("a submission", 0, || {
+        context.scope("a submission", 0, || {
             let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -136,17 +136,15 @@ impl Engine {
                     }
                 }
             }
-            context.queue.submit([encoder.finish()])
-        })?;
-        self.last = Some(submission);
-        Ok(())
+            context.queue.submit([encoder.finish()]);
+        })
     }
 
     /// Copies a buffer out and asks for the copy.
     pub(crate) fn read(&mut self, slot: Slot, len: usize) -> Result<Readback> {
         let buffer = self.buffer(slot)?;
         let size = (len * 4) as u64;
-        let (staging, submission) = self.context.scope("a readback", size, || {
+        let staging = self.context.scope("a readback", size, || {
             let device = &self.context.device;
             let staging = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("readback"),
@@ -156,16 +154,15 @@ impl Engine {
             });
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, Some(size));
-            let submission = self.context.queue.submit([encoder.finish()]);
-            (staging, submission)
+            self.context.queue.submit([encoder.finish()]);
+            staging
         })?;
-        self.last = Some(submission.clone());
-        Readback::new(Arc::clone(&self.context), staging, submission)
+        Readback::new(Arc::clone(&self.context), staging)
     }
 
-    /// Ready when everything submitted so far is done.
-    pub(crate) fn done(&mut self) -> Result<impl Future<Output = Result<()>> + use<>> {
+    /// Ready when everything submitted so far is done; says how long after this call that was.
+    pub(crate) fn done(&mut self) -> Result<impl Future<Output = Result<Duration>> + use<>> {
         self.context.healthy()?;
-        Ok(submitted_work(Arc::clone(&self.context), self.last.clone()))
+        Ok(submitted_work(Arc::clone(&self.context)))
     }
 }

@@ -12,32 +12,33 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use super::context::Context;
 use crate::error::{Error, Result};
+use crate::session::Stopwatch;
 
 /// A submission lasts a tenth of a second or so; a device that is silent this long is hung.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long one poll may hold wgpu's locks, which other threads need to free resources.
-const SLICE: Duration = Duration::from_millis(20);
+/// How long a wait looks again and again before it lies down between two looks, and for how long then at most.
+const EAGER: Duration = Duration::from_micros(200);
+const NAP: Duration = Duration::from_micros(500);
 
 /// A buffer on its way to the host.
 pub(crate) struct Readback {
     context: Arc<Context>,
     staging: wgpu::Buffer,
     answer: Answer<Result<(), wgpu::BufferAsyncError>>,
-    submission: wgpu::SubmissionIndex,
 }
 
 impl Readback {
-    pub(super) fn new(context: Arc<Context>, staging: wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Result<Self> {
+    pub(super) fn new(context: Arc<Context>, staging: wgpu::Buffer) -> Result<Self> {
         let (answer, reply) = Answer::new();
         context.scope("mapping a readback", 0, || {
             staging.slice(..).map_async(wgpu::MapMode::Read, reply);
         })?;
-        Ok(Self { context, staging, answer, submission })
+        Ok(Self { context, staging, answer })
     }
 
     /// The words, once they are there.
     pub(crate) async fn words(self) -> Result<Vec<u32>> {
-        let mapped = self.answer.get(&self.context, Some(self.submission), "a readback").await?;
+        let mapped = self.answer.get(&self.context, "a readback").await?;
         let failed = |message: String| Error::Gpu { during: "a readback".to_owned(), message };
         mapped.map_err(|error| self.context.healthy().err().unwrap_or_else(|| failed(error.to_string())))?;
         let view = self.staging.slice(..).get_mapped_range().map_err(|error| failed(error.to_string()))?;
@@ -45,16 +46,15 @@ impl Readback {
     }
 }
 
-/// Ready when everything submitted so far is done.
-pub(super) fn submitted_work(
-    context: Arc<Context>,
-    last: Option<wgpu::SubmissionIndex>,
-) -> impl Future<Output = Result<()>> {
+/// Ready when everything submitted so far is done; says how long after this call that was.
+pub(super) fn submitted_work(context: Arc<Context>) -> impl Future<Output = Result<Duration>> {
     let (answer, reply) = Answer::new();
-    context.queue.on_submitted_work_done(move || reply(()));
+    let watch = Stopwatch::start();
+    context.queue.on_submitted_work_done(move || reply(watch.elapsed()));
     async move {
-        answer.get(&context, last, "submitted work").await?;
-        context.healthy()
+        let took = answer.get(&context, "submitted work").await?;
+        context.healthy()?;
+        Ok(took)
     }
 }
 
@@ -78,39 +78,29 @@ impl<T: Send + 'static> Answer<T> {
         (Self { receiver, there }, reply)
     }
 
-    /// Waits for the answer, which comes when `submission` is done.
-    async fn get(
-        &self,
-        context: &Arc<Context>,
-        submission: Option<wgpu::SubmissionIndex>,
-        what: &'static str,
-    ) -> Result<T> {
+    /// Waits for the answer.
+    async fn get(&self, context: &Arc<Context>, what: &'static str) -> Result<T> {
         #[cfg(not(target_arch = "wasm32"))]
-        self.drive(context, submission, what).await?;
+        self.drive(context, what).await?;
         #[cfg(target_arch = "wasm32")]
-        let _ = (submission, what);
+        let _ = what;
         let lost = || Error::DeviceLost { reason: format!("no answer about {what}") };
         self.receiver.receive().await.ok_or_else(|| context.healthy().err().unwrap_or_else(lost))
     }
 
     /// Sees to it that the device is polled until the answer is there.
     #[cfg(not(target_arch = "wasm32"))]
-    async fn drive(
-        &self,
-        context: &Arc<Context>,
-        submission: Option<wgpu::SubmissionIndex>,
-        what: &'static str,
-    ) -> Result<()> {
+    async fn drive(&self, context: &Arc<Context>, what: &'static str) -> Result<()> {
         if crate::blocking::allowed() {
-            return poll_until(context, submission.as_ref(), &self.there, what);
+            return poll_until(context, &self.there, what);
         }
-        if poll(context, wgpu::PollType::Poll).is_err() || self.there.load(Ordering::Acquire) {
+        if poll(context).is_err() || self.there.load(Ordering::Acquire) {
             return Ok(());
         }
         let (sender, receiver) = oneshot_channel();
         let (context, there) = (Arc::clone(context), Arc::clone(&self.there));
         let spawned = std::thread::Builder::new().name("wgrad poll".to_owned()).spawn(move || {
-            let _ = sender.send(poll_until(&context, submission.as_ref(), &there, what));
+            let _ = sender.send(poll_until(&context, &there, what));
         });
         match spawned {
             Ok(_) => receiver.receive().await.unwrap_or(Ok(())),
@@ -121,34 +111,43 @@ impl<T: Send + 'static> Answer<T> {
     }
 }
 
-/// Polls until the flag is set, in slices, with an end to its patience.
+/// Polls until the flag is set, with an end to its patience.
+///
+/// It looks and naps, in place of wgpu's own wait: that one holds a lock which other threads need to drop a buffer, and which
+/// then stalls their submissions; and where its time runs out just as another thread's submission finds the queue empty,
+/// wgpu-core 30 panics and loses the callbacks.
 #[cfg(not(target_arch = "wasm32"))]
-fn poll_until(
-    context: &Context,
-    submission: Option<&wgpu::SubmissionIndex>,
-    there: &AtomicBool,
-    what: &'static str,
-) -> Result<()> {
+fn poll_until(context: &Context, there: &AtomicBool, what: &'static str) -> Result<()> {
     let start = Instant::now();
-    while !there.load(Ordering::Acquire) {
-        poll(context, wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: Some(SLICE) })?;
+    let mut nap = Duration::from_micros(20);
+    loop {
+        poll(context)?;
+        if there.load(Ordering::Acquire) {
+            return Ok(());
+        }
         context.healthy()?;
-        if start.elapsed() > PATIENCE {
+        let waited = start.elapsed();
+        if waited > PATIENCE {
             return Err(Error::Timeout { what, seconds: PATIENCE.as_secs() });
         }
+        if waited < EAGER {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(NAP);
+        }
     }
-    Ok(())
 }
 
-/// Polls the device. wgpu 30 panics here when the driver loses the device during the wait.
+/// Polls the device once. wgpu 30 panics here when the driver loses the device.
 #[cfg(not(target_arch = "wasm32"))]
-fn poll(context: &Context, how: wgpu::PollType) -> Result<()> {
-    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| context.device.poll(how)));
+fn poll(context: &Context) -> Result<()> {
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| context.device.poll(wgpu::PollType::Poll)));
     match polled {
         Ok(Ok(_) | Err(wgpu::PollError::Timeout)) => Ok(()),
         Ok(Err(error)) => Err(Error::Gpu { during: "a wait".to_owned(), message: error.to_string() }),
         Err(_) => Err(context.healthy().err().unwrap_or_else(|| Error::DeviceLost {
-            reason: "the driver failed while its work was waited for".to_owned(),
+            reason: "the driver failed while it was asked for news".to_owned(),
         })),
     }
 }

@@ -1,0 +1,304 @@
+//! A run of training under way: a data set resident on the device, walked through epoch after epoch.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::data::{Batches, Dataset};
+use crate::error::{Error, Result};
+use crate::network::{Network, evaluation};
+use crate::plan::{Goal, Request};
+use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch, Words};
+use crate::train::{EpochReport, Event, Trainer};
+
+/// A run that its caller advances a little at a time: for programs with a loop of their own, such as a game with four
+/// milliseconds a frame. [`Trainer::start`] makes it.
+///
+/// ```
+/// use std::time::Duration;
+/// use wgrad::{Activation, Cost, Device, Network, Sgd, Trainer, data};
+/// let digits = data::synthetic_digits(1000, 1)?;
+/// let mut net = Network::new(784)
+///     .dense(30, Activation::Sigmoid)
+///     .dense(10, Activation::Sigmoid)
+///     .build(&Device::cpu())?;
+/// let mut run = Trainer::new(Cost::Quadratic, Sgd::new(3.0)).start(&mut net, &digits)?;
+/// // The application's loop:
+/// let mut epochs = 0;
+/// while epochs < 2 {
+///     let stepped = run.step_for(Duration::from_millis(4))?;
+///     if let Some(report) = stepped.epoch {
+///         println!("epoch {}: cost {:.4}", report.epoch, report.train_cost);
+///         epochs += 1;
+///     }
+///     // ... draw a frame ...
+/// }
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+pub struct Training<'n> {
+    net: &'n mut Network,
+    batches: Batches,
+    hyper: Vec<f32>,
+    training: Resident,
+    held_out: Option<(Resident, usize)>,
+    /// Epochs begun by `step_for`, steps submitted of the last of them, and the time they took so far.
+    begun: usize,
+    submitted: usize,
+    seconds: f64,
+    /// What one step takes, in seconds, as last seen.
+    per_step: Option<f64>,
+    in_flight: Option<(usize, Later<Duration>)>,
+    scores: Option<Later<Scores>>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+type Later<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+#[cfg(target_arch = "wasm32")]
+type Later<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
+
+/// What [`Training::step_for`] did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stepped {
+    /// Mini-batches handed to the device by this call; 0 while it is still busy with those of an earlier one.
+    pub steps: usize,
+    /// The report of an epoch, once all of it is done and its costs have arrived; every epoch is reported once.
+    pub epoch: Option<EpochReport>,
+}
+
+impl std::fmt::Debug for Training<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { net, batches, begun, submitted, per_step, .. } = self;
+        f.debug_struct("Training")
+            .field("net", net)
+            .field("batches", batches)
+            .field("epoch", begun)
+            .field("step", submitted)
+            .field("per_step", per_step)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives the buffers of the data back, also when a future of `fit_async` is dropped on its way.
+impl Drop for Training<'_> {
+    fn drop(&mut self) {
+        let engine = self.net.parts().0;
+        self.training.close(engine);
+        if let Some((resident, _)) = &mut self.held_out {
+            resident.close(engine);
+        }
+    }
+}
+
+impl<'n> Training<'n> {
+    /// Checks what was asked for, uploads the data, and prepares the plans.
+    pub(crate) fn open(
+        trainer: &Trainer<'_>,
+        net: &'n mut Network,
+        train: &Dataset,
+        test: Option<&Dataset>,
+    ) -> Result<Self> {
+        trainer.optimizer.check()?;
+        net.fits("fit: training", train)?;
+        if let Some(test) = test {
+            net.fits("fit: held-out", test)?;
+        }
+        let batches = Batches::new(train.len(), trainer.batch_size, trainer.seed)?;
+        // A mini-batch has no use for more rows than there are.
+        let rows = trainer.batch_size.min(train.len());
+        let training = resident(net, Goal::Train, trainer, train, rows)?;
+        let hyper = trainer.optimizer.hyper().repeat(training.steps());
+        let mut run = Self {
+            net,
+            batches,
+            hyper,
+            training,
+            held_out: None,
+            begun: 0,
+            submitted: 0,
+            seconds: 0.0,
+            per_step: None,
+            in_flight: None,
+            scores: None,
+        };
+        if let Some(test) = test {
+            let rows = session::evaluation_rows(Goal::Cost, test.len());
+            run.held_out = Some((resident(run.net, Goal::Cost, trainer, test, rows)?, test.len()));
+        }
+        Ok(run)
+    }
+
+    /// One whole epoch, counted from 1, and the evaluation after it; `None` if `tell` ended it.
+    pub(crate) async fn epoch(
+        &mut self,
+        epoch: usize,
+        tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<EpochReport>> {
+        let watch = Stopwatch::start();
+        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64 - 1), &self.hyper)?;
+        let steps = self.training.steps();
+        let walked = walk(self.net, &mut self.training, |step| tell(Event::Progress { epoch, step, steps }));
+        let Some(scores) = walked.await? else { return Ok(None) };
+        let mut report = report(epoch, steps, watch.elapsed().as_secs_f64(), &scores)?;
+        if let Some((resident, rows)) = &mut self.held_out {
+            resident.start_in_order(self.net.parts().0)?;
+            let walked = walk(self.net, resident, |_| ControlFlow::Continue(()));
+            report.test = walked.await?.map(|scores| evaluation(&scores, *rows));
+        }
+        if let Some(test) = report.test.filter(|test| !test.cost.is_finite()) {
+            #[allow(clippy::cast_possible_truncation, reason = "NaN and infinity stay what they are")]
+            return Err(Error::Diverged { epoch, step: steps, cost: test.cost as f32 });
+        }
+        Ok(Some(report))
+    }
+
+    /// The network as it is now: a prediction sees every step submitted so far.
+    #[must_use]
+    pub const fn network(&self) -> &Network {
+        self.net
+    }
+
+    /// Trains for about `budget` of the device's time, and returns without waiting for a GPU: what is submitted runs while the
+    /// caller goes on, and a call that finds the GPU still busy submits nothing. On the CPU the calling thread does the work.
+    /// At least one mini-batch is trained on, however short the budget; the first calls find out how long one takes. A call
+    /// never goes past the end of an epoch, and the next epoch begins with the call after the one that reports the last.
+    ///
+    /// The results are those of [`Trainer::fit`], bit for bit, whatever the budgets.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] with the report that shows it; what the device reports.
+    pub fn step_for(&mut self, budget: Duration) -> Result<Stepped> {
+        let mut stepped = Stepped { steps: 0, epoch: None };
+        let watch = Stopwatch::start();
+        loop {
+            if let Some((steps, mut done)) = self.in_flight.take() {
+                match at_once(&mut done) {
+                    Some(took) => self.note(steps, took?),
+                    None => {
+                        self.in_flight = Some((steps, done));
+                        return Ok(stepped);
+                    }
+                }
+            }
+            stepped.epoch = self.arrived()?;
+            let left = budget.saturating_sub(watch.elapsed());
+            // No further than an epoch's end and its report, so that the caller can stop there; else at least one step.
+            let between_epochs = self.scores.is_some() || stepped.epoch.is_some();
+            if between_epochs || stepped.steps > 0 && left.is_zero() {
+                return Ok(stepped);
+            }
+            stepped.steps += self.submit(left)?;
+        }
+    }
+
+    /// Hands the device about as many steps as take this long, but not past the end of the epoch, and says how many.
+    fn submit(&mut self, budget: Duration) -> Result<usize> {
+        let steps = self.training.steps();
+        if self.begun == 0 || self.submitted == steps {
+            let order = self.batches.order(self.begun as u64);
+            self.training.start(self.net.parts().0, &order, &self.hyper)?;
+            self.begun += 1;
+            self.submitted = 0;
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough number of steps")]
+        let fits = self.per_step.map_or(1, |step| (budget.as_secs_f64() / step) as usize);
+        let count = fits.clamp(1, MOST_STEPS).min(steps - self.submitted);
+        let engine = self.net.parts().0;
+        let watch = Stopwatch::start();
+        self.training.submit_just(engine, count)?;
+        self.submitted += count;
+        if engine.is_immediate() {
+            self.note(count, watch.elapsed());
+        } else {
+            let mut done: Later<Duration> = Box::pin(engine.done());
+            // The first poll sets a thread to watch the device, unless the work is done already.
+            match at_once(&mut done) {
+                Some(took) => self.note(count, took?),
+                None => self.in_flight = Some((count, done)),
+            }
+        }
+        if self.submitted == steps {
+            self.scores = Some(Box::pin(self.training.scores(self.net.parts().0)));
+        }
+        Ok(count)
+    }
+
+    /// Learns from how long some steps took.
+    fn note(&mut self, steps: usize, took: Duration) {
+        #[allow(clippy::cast_precision_loss, reason = "at most MOST_STEPS")]
+        let per_step = took.as_secs_f64().max(1e-7) / steps as f64;
+        self.per_step = Some(per_step);
+        self.seconds += took.as_secs_f64();
+    }
+
+    /// The report of the epoch that was waited for, if its costs are there.
+    fn arrived(&mut self) -> Result<Option<EpochReport>> {
+        let Some(mut scores) = self.scores.take() else { return Ok(None) };
+        let Some(arrived) = at_once(&mut scores) else {
+            self.scores = Some(scores);
+            return Ok(None);
+        };
+        let seconds = std::mem::take(&mut self.seconds);
+        report(self.begun, self.training.steps(), seconds, &arrived?).map(Some)
+    }
+}
+
+/// What a future has if it is ready now.
+fn at_once<T>(future: &mut Later<T>) -> Option<Result<T>> {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    }
+}
+
+/// The report of an epoch of training, still without an evaluation.
+fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores) -> Result<EpochReport> {
+    if let Some((step, cost)) = scores.first_not_finite() {
+        return Err(Error::Diverged { epoch, step: step + 1, cost });
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a count of steps is far below 2^53")]
+    let steps_per_second = steps as f64 / seconds.max(1e-9);
+    let (train_cost, train_accuracy) = (scores.mean_cost(), scores.accuracy());
+    Ok(EpochReport { epoch, train_cost, train_accuracy, test: None, seconds, steps_per_second })
+}
+
+/// The data set on the network's device, with the plan that walks through it.
+fn resident(net: &mut Network, goal: Goal, trainer: &Trainer<'_>, data: &Dataset, rows: usize) -> Result<Resident> {
+    let words = Words::of(data);
+    let layers = net.layers().to_vec();
+    let request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, rows) };
+    let kind = net.plan();
+    let (engine, parameters) = net.parts();
+    Resident::open(engine, kind, &request, parameters, &words)
+}
+
+/// All steps of a walk, with two submissions in flight; `None` if the callback ended it.
+async fn walk(
+    net: &mut Network,
+    resident: &mut Resident,
+    mut progress: impl FnMut(usize) -> ControlFlow<()>,
+) -> Result<Option<Scores>> {
+    let engine = net.parts().0;
+    let steps = resident.steps();
+    let mut submitted = 0;
+    let mut done = 0;
+    let mut in_flight = None;
+    let mut watch = Stopwatch::start();
+    while submitted < steps {
+        let count = resident.submit(engine, steps - submitted)?;
+        submitted += count;
+        let earlier = in_flight.replace((count, engine.done()));
+        if let Some((count, finished)) = earlier {
+            finished.await?;
+            resident.adapt(count, watch.elapsed());
+            watch = Stopwatch::start();
+            done += count;
+            if progress(done).is_break() {
+                return Ok(None);
+            }
+        }
+    }
+    let scores = resident.scores(engine).await?;
+    if progress(steps).is_break() { Ok(None) } else { Ok(Some(scores)) }
+}
