@@ -118,7 +118,7 @@ fn run(options: &Options) -> Result<()> {
     }
     let steps = history.epochs.len() * train.len().div_ceil(options.batch_size);
     let seconds: f64 = history.epochs.iter().map(|report| report.seconds).sum();
-    say!("\n{} steps in {seconds:.1} s", grouped(steps as u64));
+    say!("\n{} steps in {seconds:.2} s", grouped(steps as u64));
     show(&net, &test)
 }
 
@@ -209,7 +209,7 @@ fn line(report: &EpochReport) -> String {
     let (test_cost, test_accuracy) = test.map_or((f64::NAN, f64::NAN), |test| (test.cost, test.accuracy));
     let speed = grouped(steps_per_second.round() as u64);
     let [train_right, test_right] = [train_accuracy, &test_accuracy].map(|accuracy| 100.0 * accuracy);
-    format!("{epoch:>5} {train_cost:>15.4} {train_right:>6.1} % {test_cost:>11.4} {test_right:>6.1} % {speed:>11}")
+    format!("{epoch:>5} {train_cost:>15.4} {train_right:>6.1} % {test_cost:>11.4} {test_right:>6.1} % {speed:>12}")
 }
 
 /// Draws some test images that the net reads right, and some that it does not.
