@@ -26,9 +26,9 @@
 //! # Ok::<(), wgrad::Error>(())
 //! ```
 //!
-//! Programs with a loop of their own call [`Network::update_mini_batch`], [`Network::gradients_async`] and
-//! [`Network::evaluate_async`]. Whatever waits has an async form, named `..._async`, and a blocking one of the same name
-//! without it.
+//! Programs with a loop of their own train in slices of time ([`Training::step_for`]), or mini-batch by mini-batch
+//! ([`Network::update_mini_batch`], [`Network::gradients_async`], [`Network::evaluate_async`]). Whatever waits has an async
+//! form, named `..._async`, and a blocking one of the same name without it.
 //!
 //! # Where things are
 //!

@@ -164,7 +164,7 @@ impl<'n> Training<'n> {
     /// At least one mini-batch is trained on, however short the budget; the first calls find out how long one takes. A call
     /// never goes past the end of an epoch, and the next epoch begins with the call after the one that reports the last.
     ///
-    /// The results are those of [`Trainer::fit`], bit for bit, whatever the budgets.
+    /// The results are those of [`Trainer::fit_async`], bit for bit, whatever the budgets.
     ///
     /// # Errors
     /// [`Error::Diverged`] with the report that shows it; what the device reports.
