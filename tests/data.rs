@@ -5,6 +5,9 @@ use sha2::{Digest, Sha256};
 use wgrad::data::{ascii, synthetic_digits};
 use wgrad::{Batches, Dataset, Error, Inputs, Targets};
 
+/// What a byte is multiplied with.
+const BYTE: f32 = 1.0 / 255.0;
+
 /// Three rows of two floats with targets of one, two or three numbers a row.
 fn regression() -> Dataset {
     Dataset::new(vec![0.5, -1.0, 2.0, 3.0, 5.0, 7.0], 2, (0..6u8).map(f32::from).collect(), 2).unwrap()
@@ -32,7 +35,7 @@ fn floats_come_out_as_they_went_in() {
 fn bytes_stay_bytes_and_stand_for_255ths() {
     let data = pictures();
     assert_eq!((data.len(), data.features(), data.outputs()), (4, 3, 3));
-    assert_eq!(data.input_row(0).unwrap(), [0.0, 0.2, 1.0]);
+    assert_eq!(data.input_row(0).unwrap(), [0.0, 51.0 * BYTE, 1.0]);
     assert_eq!(data.target_row(0).unwrap(), [0.0, 0.0, 1.0]);
     assert_eq!((0..5).map(|i| data.label(i)).collect::<Vec<_>>(), [Some(2), Some(0), Some(1), Some(0), None]);
     assert!(matches!(data.inputs(), Inputs::U8(bytes) if bytes[..3] == [0, 51, 255]));
@@ -53,7 +56,7 @@ fn a_mini_batch_is_gathered_in_the_order_named() {
     let (mut x, mut y) = ([f32::NAN; 6], [f32::NAN; 6]);
     data.copy_inputs(&[3, 0], &mut x).unwrap();
     data.copy_targets(&[3, 0], &mut y).unwrap();
-    assert_eq!(x, [7.0 / 255.0, 8.0 / 255.0, 9.0 / 255.0, 0.0, 0.2, 1.0]);
+    assert_eq!(x, [7.0 * BYTE, 8.0 * BYTE, 9.0 * BYTE, 0.0, 51.0 * BYTE, 1.0]);
     assert_eq!(y, [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
 
     let vectors = regression();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::cpu::BYTE;
 use crate::error::{Error, Result};
 
 /// The inputs of a [`Dataset`], row-major `(len, features)`, kept as they came.
@@ -12,8 +13,8 @@ use crate::error::{Error, Result};
 pub enum Inputs {
     /// Finite numbers of any size.
     F32(Vec<f32>),
-    /// Bytes, such as the grey levels of a picture. A byte `v` stands for the input `v / 255`, in \[0, 1\]. They stay
-    /// bytes, also on the GPU, where they take a quarter of the memory.
+    /// Bytes, such as the grey levels of a picture. A byte `v` stands for the input `v / 255`, in \[0, 1\], computed as `v`
+    /// times the `f32` nearest to `1 / 255`. They stay bytes, also on the GPU, where they take a quarter of the memory.
     U8(Vec<u8>),
 }
 
@@ -80,7 +81,7 @@ impl Targets {
 ///
 /// // Two tiny grey pictures of three classes.
 /// let pictures = Dataset::from_bytes(vec![0, 255, 51, 0], 2, vec![2, 0], 3)?;
-/// assert_eq!(pictures.input_row(1)?, [0.2, 0.]);
+/// assert_eq!(pictures.input_row(0)?, [0., 1.]);
 /// assert_eq!(pictures.target_row(0)?, [0., 0., 1.]);
 /// assert_eq!(pictures.label(1), Some(0));
 /// # Ok::<(), wgrad::Error>(())
@@ -194,7 +195,7 @@ impl Dataset {
         &self.targets
     }
 
-    /// The inputs of row `row`, from 0, as the network sees them: bytes divided by 255.
+    /// The inputs of row `row`, from 0, as the network sees them, to the bit: bytes times `1 / 255`.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no such row.
@@ -224,7 +225,7 @@ impl Dataset {
     }
 
     /// Gathers the inputs of the rows named, in that order, into `out`, `(rows.len(), features)`: the `a_0` of a
-    /// mini-batch. Bytes are divided by 255.
+    /// mini-batch. Bytes are multiplied by `1 / 255`.
     ///
     /// # Errors
     /// [`Error::Shape`] if `out` has another length or a row does not exist; `out` may then be half written.
@@ -300,7 +301,8 @@ impl Dataset {
             Inputs::F32(values) => out.copy_from_slice(&values[columns]),
             Inputs::U8(bytes) => {
                 for (o, &byte) in out.iter_mut().zip(&bytes[columns]) {
-                    *o = f32::from(byte) / 255.0;
+                    // As the kernels have it, to the bit: a shader's division need not be the nearest number.
+                    *o = f32::from(byte) * BYTE;
                 }
             }
         }

@@ -104,6 +104,16 @@ impl Context {
         if let Some(pipeline) = lock(&self.pipelines).get(&(kernel, tiling)) {
             return Ok(Arc::clone(pipeline));
         }
+        let (need, have) = (kernel.info().bindings.len(), self.device.limits().max_storage_buffers_per_shader_stage);
+        if need as u64 > u64::from(have) {
+            return Err(Error::Limit {
+                what: format!("kernel {}", kernel.name()),
+                limit: "max_storage_buffers_per_shader_stage",
+                need: need as u64,
+                have: have.into(),
+                advice: "ask the adapter for a device with 8, as WebGPU promises, or use the CPU backend",
+            });
+        }
         let label = format!("the pipeline of kernel {}", kernel.name());
         let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, tiling, self.checked))?);
         lock(&self.pipelines).insert((kernel, tiling), Arc::clone(&pipeline));
