@@ -4,7 +4,7 @@ use crate::kernel::Params;
 use crate::real::Real;
 
 /// One byte of an input is worth `1/255`, as the nearest `f32`; a product with it has the same bits everywhere.
-const BYTE: f32 = 1.0 / 255.0;
+pub(crate) const BYTE: f32 = 1.0 / 255.0;
 
 /// What [`gather`] reads.
 pub(crate) struct Resident<'a> {

@@ -13,6 +13,7 @@ mod product;
 mod small;
 mod update;
 
+pub(crate) use data::BYTE;
 pub(crate) use memory::{Buffer, Memory};
 
 use crate::error::{Error, Result};
