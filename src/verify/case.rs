@@ -61,19 +61,23 @@ impl Case {
 
     /// How many variants a kernel has.
     #[must_use]
-    pub const fn variants(kernel: Kernel) -> u32 {
+    pub fn variants(kernel: Kernel) -> u32 {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         match kernel {
-            Kernel::Activation | Kernel::ActivationPrime => 4,
+            Kernel::Activation | Kernel::ActivationPrime => count(elementwise().len()),
+            Kernel::DenseForward | Kernel::DenseBackward => count(elementwise().len()) * PARTS,
+            Kernel::CostValue => 2 * count(Cost::ALL.len()),
+            Kernel::OutputError => 2 * count(pairs().len()),
             Kernel::Gather => 8,
-            Kernel::MatmulNt | Kernel::MatmulNn | Kernel::OuterProducts | Kernel::BiasGradient => 2,
-            Kernel::CostValue => 6,
-            Kernel::CountRight => 4,
+            Kernel::CountRight | Kernel::Tally => 4,
             Kernel::CostDerivative | Kernel::Sgd => 2,
-            Kernel::Tally => 4,
-            Kernel::DenseForward | Kernel::DenseBackward => 8,
-            Kernel::OutputError => 12,
-            Kernel::DenseGradient | Kernel::DenseUpdate => 2,
             Kernel::Hadamard | Kernel::Softmax => 1,
+            Kernel::MatmulNt
+            | Kernel::MatmulNn
+            | Kernel::OuterProducts
+            | Kernel::BiasGradient
+            | Kernel::DenseGradient
+            | Kernel::DenseUpdate => PARTS,
         }
     }
 
@@ -180,6 +184,21 @@ impl Case {
     }
 }
 
+/// The parts of a sum that are tried.
+const PARTS: u32 = 3;
+
+/// The activations that have a code of their own.
+fn elementwise() -> Vec<Activation> {
+    Activation::ALL.into_iter().filter(|f| f.is_elementwise()).collect()
+}
+
+/// The costs, each with every output that it goes with.
+fn pairs() -> Vec<(Cost, Activation)> {
+    let with_outputs =
+        |cost: Cost| Activation::ALL.map(|f| (cost, f)).into_iter().filter(|(cost, f)| cost.goes_with(*f));
+    Cost::ALL.into_iter().flat_map(with_outputs).collect()
+}
+
 /// Fills the buffers of a case.
 struct Maker {
     kernel: Kernel,
@@ -209,27 +228,18 @@ impl Maker {
     fn vary(&mut self) {
         let variant = self.variant;
         let p = &mut self.p;
-        let outputs = [Activation::Sigmoid, Activation::Tanh, Activation::Relu, Activation::Identity];
         match self.kernel {
-            Kernel::Activation | Kernel::ActivationPrime => p.activation = outputs[variant as usize % 4].code(),
+            Kernel::Activation | Kernel::ActivationPrime => p.activation = elementwise()[variant as usize].code(),
             Kernel::Gather => p.format = variant % 2 + 8 * (variant / 2 % 2),
             Kernel::Tally => p.count = variant / 2,
             Kernel::CountRight => p.activation = variant / 2,
-            Kernel::CostValue => p.cost = variant % 3,
+            Kernel::CostValue => p.cost = Cost::ALL[variant as usize % Cost::ALL.len()].code(),
             Kernel::DenseForward | Kernel::DenseBackward => {
-                p.activation = outputs[variant as usize % 4].code();
-                self.part(variant / 4);
+                p.activation = elementwise()[(variant / PARTS) as usize].code();
+                self.part(variant % PARTS);
             }
             Kernel::OutputError => {
-                let pairs: [(Cost, Activation); 6] = [
-                    (Cost::Quadratic, Activation::Sigmoid),
-                    (Cost::Quadratic, Activation::Tanh),
-                    (Cost::Quadratic, Activation::Relu),
-                    (Cost::Quadratic, Activation::Identity),
-                    (Cost::BinaryCrossEntropy, Activation::Sigmoid),
-                    (Cost::CategoricalCrossEntropy, Activation::Softmax),
-                ];
-                let (cost, activation) = pairs[variant as usize % 6];
+                let (cost, activation) = pairs()[variant as usize % pairs().len()];
                 p.cost = cost.code();
                 p.activation = activation.code();
             }
@@ -238,12 +248,13 @@ impl Maker {
         }
     }
 
-    /// The whole sum, or a part in its middle, which has to be added to what is there.
+    /// The whole sum; its end, or its middle, which have to be added to what is there.
     fn part(&mut self, which: u32) {
-        if which % 2 == 1 && self.p.k_end >= 2 {
-            self.p.k_begin = self.p.k_end / 3 + 1;
-            if self.variant.is_multiple_of(3) {
-                self.p.k_end = (self.p.k_begin + 1).max(self.p.k_end - self.p.k_end / 4);
+        let whole = self.p.k_end;
+        if which > 0 && whole >= 2 {
+            self.p.k_begin = whole / 3 + 1;
+            if which == 2 {
+                self.p.k_end = (self.p.k_begin + 1).max(whole - whole / 4);
             }
         }
     }
@@ -251,8 +262,8 @@ impl Maker {
     /// Live rows: all of them, or all but some.
     fn live(&self) -> u32 {
         let ragged = match self.kernel {
-            Kernel::OutputError => self.variant >= 6,
-            Kernel::CostValue => self.variant >= 3,
+            Kernel::OutputError => self.variant as usize >= pairs().len(),
+            Kernel::CostValue => self.variant as usize >= Cost::ALL.len(),
             Kernel::Gather => self.variant >= 4,
             _ => self.variant % 2 == 1,
         };

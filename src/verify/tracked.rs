@@ -67,16 +67,18 @@ impl PartialOrd for Tracked {
 
 impl Add for Tracked {
     type Output = Self;
+    /// A sum may be added up in any order, so even of two exact numbers the scale is that of both.
     fn add(self, other: Self) -> Self {
-        let exact = self.exact && other.exact;
-        Self::result(self.value + other.value, self.scale + other.scale, self.flushed + other.flushed, exact)
+        Self::result(self.value + other.value, self.scale + other.scale, self.flushed + other.flushed, false)
     }
 }
 
 impl Sub for Tracked {
     type Output = Self;
+    /// A difference of two exact numbers is one operation.
     fn sub(self, other: Self) -> Self {
-        self + -other
+        let exact = self.exact && other.exact;
+        Self::result(self.value - other.value, self.scale + other.scale, self.flushed + other.flushed, exact)
     }
 }
 
@@ -169,6 +171,12 @@ mod tests {
         let [a, b] = [1e6, -1e6].map(|x: f32| Tracked::exact(x) * Tracked::exact(3.0));
         let sum = a + b;
         assert_eq!((sum.value, sum.scale), (0.0, 6e6));
+    }
+
+    #[test]
+    fn a_sum_of_numbers_read_from_memory_may_take_any_order() {
+        let [a, b, c] = [100.0, -99.0, 0.5].map(Tracked::exact);
+        assert_eq!((a + b + c).scale, 199.5);
     }
 
     #[test]
