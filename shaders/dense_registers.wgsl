@@ -8,10 +8,10 @@
 //   Bindings, shapes, parts of sums, and what is overwritten: as dense.wgsl says of the names without _registers.
 //
 // A software adapter has no workgroup memory worth the name, and runs a load from storage once for each lane, so that what
-// counts is how often a loaded number is used: each invocation keeps a tile of 6 x 8 elements in registers. The loop over k is
-// the only one, since such an adapter may end all loops of an invocation after a number of rounds.
+// counts is how often a loaded number is used: each invocation keeps a tile of 6 x 8 elements in registers. The loop over k
+// has none inside, since such an adapter may end all loops of an invocation after a number of rounds.
 //
-// Sum order: fixed: k ascending, one sum an element.
+// Sum order: fixed: k ascending, one sum an element; in dense_forward_registers the sums of blocks of 32 terms, ascending.
 // Twin: src/cpu/dense.rs, functions of the names without _registers. Change both or neither.
 // Grid: one invocation a tile of 6 x 8, 8 tiles a workgroup, tiles in row-major order, folded into y.
 
@@ -64,6 +64,9 @@ fn f_prime(kind: u32, a: f32) -> f32 {
 
 const ROWS: u32 = 6u;
 const COLUMNS: u32 = 8u;
+// Terms of a long sum that are added up by themselves: the rounding error then grows with their number and with that of the
+// blocks, not with the product of both.
+const BLOCK: u32 = 32u;
 // The left and the right half of each row. Members, not an array: an array that is indexed by a variable anywhere lies in
 // memory everywhere, which takes twice as long.
 struct Tile {
@@ -89,6 +92,22 @@ fn add_outer_product(tile: ptr<function, Tile>, x: array<f32, 6>, y0: vec4<f32>,
     (*tile).r4 += x[4] * y1;
     (*tile).l5 += x[5] * y0;
     (*tile).r5 += x[5] * y1;
+}
+
+// tile += block.
+fn add_tile(tile: ptr<function, Tile>, block: Tile) {
+    (*tile).l0 += block.l0;
+    (*tile).r0 += block.r0;
+    (*tile).l1 += block.l1;
+    (*tile).r1 += block.r1;
+    (*tile).l2 += block.l2;
+    (*tile).r2 += block.r2;
+    (*tile).l3 += block.l3;
+    (*tile).r3 += block.r3;
+    (*tile).l4 += block.l4;
+    (*tile).r4 += block.r4;
+    (*tile).l5 += block.l5;
+    (*tile).r5 += block.r5;
 }
 
 // The halves as an array, for the loops that store them: row r is [2 r] and [2 r + 1].
@@ -131,13 +150,17 @@ fn dense_forward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num
     let o = clamped8(origin.y, p.outputs);
     let i = p.inputs;
     var tile = Tile();
-    for (var k = p.k_begin; k < p.k_end; k++) {
-        let x = array(below[b[0] * i + k], below[b[1] * i + k], below[b[2] * i + k],
-                      below[b[3] * i + k], below[b[4] * i + k], below[b[5] * i + k]);
-        let w = p.w + k;
-        let y0 = vec4(params[w + o[0] * i], params[w + o[1] * i], params[w + o[2] * i], params[w + o[3] * i]);
-        let y1 = vec4(params[w + o[4] * i], params[w + o[5] * i], params[w + o[6] * i], params[w + o[7] * i]);
-        add_outer_product(&tile, x, y0, y1);
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += BLOCK) {
+        var block = Tile();
+        for (var k = k0; k < min(k0 + BLOCK, p.k_end); k++) {
+            let x = array(below[b[0] * i + k], below[b[1] * i + k], below[b[2] * i + k],
+                          below[b[3] * i + k], below[b[4] * i + k], below[b[5] * i + k]);
+            let w = p.w + k;
+            let y0 = vec4(params[w + o[0] * i], params[w + o[1] * i], params[w + o[2] * i], params[w + o[3] * i]);
+            let y1 = vec4(params[w + o[4] * i], params[w + o[5] * i], params[w + o[6] * i], params[w + o[7] * i]);
+            add_outer_product(&block, x, y0, y1);
+        }
+        add_tile(&tile, block);
     }
     var sums = halves(tile);
     for (var r = 0u; r < min(ROWS, p.rows - origin.x); r++) {

@@ -264,7 +264,7 @@ impl Kernel {
     #[must_use]
     pub fn most_terms(self, iterations: u64, tiling: Tiling) -> u32 {
         let terms = match self {
-            _ if self.in_registers(tiling) => iterations.saturating_sub(2 * 48),
+            _ if self.in_registers(tiling) => iterations.saturating_sub(2 * 48) / 33 * 32,
             Self::BiasGradient => iterations,
             _ => iterations / (TILE + 1) * TILE,
         };
@@ -275,8 +275,9 @@ impl Kernel {
     #[must_use]
     pub fn iterations(self, p: &Params, tiling: Tiling) -> u64 {
         if self.in_registers(tiling) {
-            // One round a term, and at most two a stored element.
-            return u64::from(p.k_end.saturating_sub(p.k_begin)) + 2 * 48;
+            // One round a term and one a block of 32, and at most two a stored element.
+            let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
+            return terms + terms.div_ceil(32) + 2 * 48;
         }
         let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
         let strided = |n: u32| u64::from(n).div_ceil(LANES);

@@ -7,8 +7,9 @@ use super::{Memory, Threads, activation::activation};
 use crate::Activation;
 use crate::kernel::{Kernel, Params};
 
-/// Below this many multiplications a product stays on the calling thread: starting others would take longer than it does.
-const PARALLEL_FROM: usize = 1 << 21;
+/// Below this many multiplications a product stays on the calling thread: waking others takes longer than they save, and on a
+/// busy machine much longer (docs/measurements.md).
+const PARALLEL_FROM: usize = 1 << 24;
 
 /// A few rows by long sums, `a w^T` of a small batch: gemm would transpose `w` every time.
 const DOT_ROWS: usize = 16;
