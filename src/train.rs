@@ -167,11 +167,10 @@ impl<'a> Trainer<'a> {
         // A mini-batch has no use for more rows than there are.
         let rows = self.batch_size.min(train.len());
 
-        let mut training = open(net, Goal::Train, self.cost, train, rows)?;
-        let held_out = match test.map(|test| {
-            let rows = session::evaluation_rows(Goal::Cost, test.len());
-            open(net, Goal::Cost, self.cost, test, rows).map(|resident| (resident, test.len()))
-        }) {
+        let mut training = open(net, Goal::Train, self.cost, train, Some(rows))?;
+        let held_out = match test
+            .map(|test| open(net, Goal::Cost, self.cost, test, None).map(|resident| (resident, test.len())))
+        {
             Some(Err(error)) => {
                 training.close(net.parts().0);
                 return Err(error);
@@ -257,12 +256,14 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// The data set on the network's device, with the plan that walks through it.
-fn open(net: &mut Network, goal: Goal, cost: Cost, data: &Dataset, rows: usize) -> Result<Resident> {
+/// The data set on the network's device, with the plan that walks through it, this many rows a step; as many as an evaluation
+/// takes if none are given.
+fn open(net: &mut Network, goal: Goal, cost: Cost, data: &Dataset, rows: Option<usize>) -> Result<Resident> {
     let words = Words::of(data);
     let layers = net.layers().to_vec();
-    let request = Request { layers: &layers, ..net.request(goal, cost, words.source, rows) };
     let kind = net.plan();
+    let mut request = Request { layers: &layers, ..net.request(goal, cost, words.source, 1) };
+    request.rows = rows.unwrap_or_else(|| session::evaluation_rows(kind, &request, data.len()));
     let (engine, parameters) = net.parts();
     Resident::open(engine, kind, &request, parameters, &words)
 }
