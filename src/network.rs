@@ -11,7 +11,7 @@ use crate::plan::{Goal, PlanKind, Request, Role, Source};
 use crate::session::{self, Resident, Scores, Session, Words};
 use crate::{Activation, Cost, Device, Init, Optimizer};
 
-/// Rows that [`Network::predict`] takes through the device at a time.
+/// Rows that [`Network::predict`] takes through the device at a time, at most.
 const PREDICT_ROWS: usize = 1024;
 /// Prepared plans that a network keeps for calls with rows of its own.
 const KEPT_SESSIONS: usize = 8;
@@ -263,12 +263,24 @@ impl Network {
     /// # Errors
     /// [`Error::Shape`] if `x` is not whole rows; [`Error::NotFinite`]; what the device reports.
     pub async fn predict_async(&self, x: &[f32]) -> Result<Vec<f32>> {
-        self.rows("predict: x", x, self.inputs())?;
-        let mut outputs = Vec::with_capacity(x.len() / self.inputs() * self.outputs());
-        for x in x.chunks(PREDICT_ROWS * self.inputs()) {
-            let live = x.len() / self.inputs();
-            let read = self.direct(Goal::Predict, None, x, &[], live, None, Role::Output, live * self.outputs())?;
+        let rows = self.rows("predict: x", x, self.inputs())?;
+        let mut outputs = Vec::with_capacity(rows * self.outputs());
+        let mut most = PREDICT_ROWS;
+        let mut left = x;
+        while !left.is_empty() {
+            let live = most.min(left.len() / self.inputs());
+            let (now, later) = left.split_at(live * self.inputs());
+            let asked = self.direct(Goal::Predict, None, now, &[], live, None, Role::Output, live * self.outputs());
+            let read = match asked {
+                // Wide rows: fewer of them at a time may fit.
+                Err(Error::Limit { .. }) if live > 1 => {
+                    most = live / 2;
+                    continue;
+                }
+                asked => asked?,
+            };
             outputs.extend(read.await?.into_iter().map(f32::from_bits));
+            left = later;
         }
         Ok(outputs)
     }
@@ -333,8 +345,8 @@ impl Network {
     pub async fn evaluate_async(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
         self.fits("evaluate", data)?;
         let words = Words::of(data);
-        let rows = session::evaluation_rows(Goal::Cost, data.len());
-        let request = self.request(Goal::Cost, cost, words.source, rows);
+        let mut request = self.request(Goal::Cost, cost, words.source, 1);
+        request.rows = session::evaluation_rows(self.kind, &request, data.len());
         let scores = {
             let mut state = self.lock();
             let parameters = state.parameters;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Engine, Prepared, Slot, buffer};
 use crate::data::{Dataset, Inputs, Targets};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::plan::{Format, Goal, Plan, PlanKind, Request, Role, Source};
 
@@ -286,8 +286,13 @@ pub(crate) fn parameters(engine: &mut Engine, len: usize) -> Result<Slot> {
     engine.alloc(&buffer("params", len, Element::F32))
 }
 
-/// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data.
-pub(crate) fn evaluation_rows(goal: Goal, len: usize) -> usize {
-    debug_assert_ne!(goal, Goal::Train);
-    len.clamp(1, 1000)
+/// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data, and so small that the
+/// limits allow it.
+pub(crate) fn evaluation_rows(kind: PlanKind, request: &Request<'_>, len: usize) -> usize {
+    debug_assert_ne!(request.goal, Goal::Train);
+    let mut rows = len.clamp(1, 1000);
+    while rows > 1 && matches!(Plan::new(kind, &Request { rows, ..*request }), Err(Error::Limit { .. })) {
+        rows /= 2;
+    }
+    rows
 }

@@ -107,7 +107,7 @@ impl<'n> Training<'n> {
         let batches = Batches::new(train.len(), trainer.batch_size, trainer.seed)?;
         // A mini-batch has no use for more rows than there are.
         let rows = trainer.batch_size.min(train.len());
-        let training = resident(net, Goal::Train, trainer, train, rows)?;
+        let training = resident(net, Goal::Train, trainer, train, Some(rows))?;
         let hyper = trainer.optimizer.hyper().repeat(training.steps());
         let mut run = Self {
             net,
@@ -123,8 +123,7 @@ impl<'n> Training<'n> {
             scores: None,
         };
         if let Some(test) = test {
-            let rows = session::evaluation_rows(Goal::Cost, test.len());
-            run.held_out = Some((resident(run.net, Goal::Cost, trainer, test, rows)?, test.len()));
+            run.held_out = Some((resident(run.net, Goal::Cost, trainer, test, None)?, test.len()));
         }
         Ok(run)
     }
@@ -263,12 +262,20 @@ fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores) -> Result<E
     Ok(EpochReport { epoch, train_cost, train_accuracy, test: None, seconds, steps_per_second })
 }
 
-/// The data set on the network's device, with the plan that walks through it.
-fn resident(net: &mut Network, goal: Goal, trainer: &Trainer<'_>, data: &Dataset, rows: usize) -> Result<Resident> {
+/// The data set on the network's device, with the plan that walks through it, so many rows at a time, or as many as an
+/// evaluation takes.
+fn resident(
+    net: &mut Network,
+    goal: Goal,
+    trainer: &Trainer<'_>,
+    data: &Dataset,
+    rows: Option<usize>,
+) -> Result<Resident> {
     let words = Words::of(data);
     let layers = net.layers().to_vec();
-    let request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, rows) };
+    let mut request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, 1) };
     let kind = net.plan();
+    request.rows = rows.unwrap_or_else(|| session::evaluation_rows(kind, &request, data.len()));
     let (engine, parameters) = net.parts();
     Resident::open(engine, kind, &request, parameters, &words)
 }

@@ -107,8 +107,8 @@ impl Format {
     /// Words that `rows` rows of `columns` values take.
     pub(crate) const fn words(self, rows: usize, columns: usize) -> usize {
         match self {
-            Self::F32 => rows * columns,
-            Self::U8 => (rows * columns).div_ceil(4),
+            Self::F32 => rows.saturating_mul(columns),
+            Self::U8 => rows.saturating_mul(columns).div_ceil(4),
             Self::Label => rows,
         }
     }
@@ -144,7 +144,7 @@ impl Limits {
     /// [`Error::Limit`] if two dimensions are too short.
     pub fn grid(&self, kernel: Kernel, groups: u64) -> Result<[u32; 2]> {
         let max = u64::from(self.max_groups);
-        let y = groups.div_ceil(max);
+        let y = groups.div_ceil(max.max(1));
         let too_many = || Error::Limit {
             what: format!("kernel {}", kernel.name()),
             limit: "max_compute_workgroups_per_dimension, squared",
@@ -430,7 +430,7 @@ impl<'a> Builder<'a> {
             Source::Direct => 1,
             Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
         };
-        self.buffer("hyper".to_owned(), 4 * steps, Element::F32, Role::Hyper)
+        self.buffer("hyper".to_owned(), steps.saturating_mul(4), Element::F32, Role::Hyper)
     }
 
     /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.
