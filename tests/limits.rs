@@ -8,7 +8,7 @@ mod common;
 
 use common::expect::{Expected, exact, within};
 use common::nets::{Arch, arena, bits, examples};
-use wgrad::kernel::{Kernel, Params};
+use wgrad::kernel::{Kernel, Params, Tiling};
 use wgrad::plan::{Format, Goal, Limits, Plan, PlanKind, Request, Source};
 use wgrad::verify::{DeviceRunner, Worst, lockstep};
 use wgrad::{Activation, Cost, Dataset, Device, Error, Network, Result, Sgd, Trainer};
@@ -74,12 +74,13 @@ fn plan(arch: &Arch, kind: PlanKind, goal: Goal, rows: usize, limits: Limits) ->
 }
 
 /// The steps of a kernel, which do the terms of its sum one part after the other.
-fn assert_cut(plan: &Plan, kernel: Kernel, terms: u32, most: u64) -> usize {
+fn assert_cut(plan: &Plan, kernel: Kernel, terms: u32, limits: Limits) -> usize {
+    let Limits { max_iterations: most, tiling, .. } = limits;
     let parts: Vec<&Params> = plan.steps.iter().filter(|s| s.kernel == kernel).map(|step| &step.params).collect();
     assert!(parts.len() > 1, "{} is not cut", kernel.name());
     assert_eq!((parts[0].k_begin, parts[parts.len() - 1].k_end), (0, terms), "{}", kernel.name());
     assert!(parts.windows(2).all(|pair| pair[0].k_end == pair[1].k_begin), "{}: {parts:?}", kernel.name());
-    assert!(parts.iter().all(|p| kernel.iterations(p) <= most), "{}: {parts:?}", kernel.name());
+    assert!(parts.iter().all(|p| kernel.iterations(p, tiling) <= most), "{}: {parts:?}", kernel.name());
     for step in plan.steps.iter().filter(|step| step.kernel == kernel) {
         let said = format!("terms {}..{}", step.params.k_begin, step.params.k_end);
         assert!(step.label.ends_with(&said), "{}", step.label);
@@ -113,7 +114,6 @@ fn a_mini_batch_of_seventy_thousand_rows_sums_right() {
     for (device, kind) in common::devices_and_plans() {
         assert!(wanted.compare(&device, kind).elements > 2 * rows as u64 - 1);
         if device.is_software() {
-            let most = device.limits().max_iterations;
             let plan = plan(&arch, kind, Goal::Gradients, rows, device.limits()).expect("a plan");
             for layer in ["layer 1", "layer 2"] {
                 let mut one = plan.clone();
@@ -123,7 +123,7 @@ fn a_mini_batch_of_seventy_thousand_rows_sums_right() {
                     _ => vec![Kernel::DenseGradient],
                 };
                 for kernel in kernels {
-                    assert_cut(&one, kernel, 70_000, most);
+                    assert_cut(&one, kernel, 70_000, device.limits());
                 }
             }
         }
@@ -164,7 +164,7 @@ fn the_uncut_sum_shows_whether_the_driver_ends_loops() {
 // ---- tiny limits ------------------------------------------------------------------------------------------------
 
 /// Three workgroups a dimension and forty iterations: grids fold, and every sum of more than 32 terms is cut.
-const TINY: Limits = Limits { max_groups: 3, max_iterations: 40, max_binding_bytes: u64::MAX };
+const TINY: Limits = Limits { max_groups: 3, max_iterations: 40, ..Limits::HOST };
 
 #[test]
 fn training_under_tiny_limits_is_the_same_but_for_rounding() {
@@ -201,6 +201,8 @@ fn compare_under_tiny_limits(
         assert!(a.len() == b.len() && a.iter().chain(b).all(|x| x.is_finite()));
         a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()))
     };
+    // A tile in registers takes more than forty rounds to store.
+    let device = &device.clone().with_tiling(Tiling::Workgroup);
     let tiny = device.clone().with_limits(limits);
     let (free, bound, other) = (run(device, 0.3), run(&tiny, 0.3), run(device, 0.31));
     for (i, (free, bound)) in free.iter().zip(&bound).enumerate() {
@@ -212,8 +214,11 @@ fn compare_under_tiny_limits(
     let rounded = free.iter().zip(&bound).any(|(free, bound)| bits(free) != bits(bound));
     assert!(rounded, "{device}, {kind} plan: not one bit differs");
     let plan = plan(&arch, kind, Goal::Train, batch, tiny.limits()).expect("a plan");
-    let folded =
-        plan.steps.iter().filter(|step| step.kernel.groups(&step.params) > u64::from(limits.max_groups)).count();
+    let folded = plan
+        .steps
+        .iter()
+        .filter(|step| step.kernel.groups(&step.params, tiny.limits().tiling) > u64::from(limits.max_groups))
+        .count();
     let cut = plan.steps.iter().filter(|step| step.label.contains("terms")).count();
     let steps = plan.steps.len();
     println!("{device}, {kind} plan, {inputs} inputs: {steps} steps, {folded} of them folded, {cut} of them parts");
@@ -272,7 +277,7 @@ fn what_is_over_a_limit_is_an_error_that_names_it() {
     let (x, y) = arch.data(64, 1);
     let data = Dataset::new(x.clone(), 20, y.clone(), 4).expect("data");
     for (device, kind) in common::devices_and_plans() {
-        let within = |limits: Limits| device.clone().with_limits(limits);
+        let within = |limits: Limits| device.clone().with_tiling(Tiling::Workgroup).with_limits(limits);
         // The parameters have 254 numbers, a mini-batch of 64 rows has 1280 in its inputs.
         let bytes = within(Limits { max_binding_bytes: 254 * 4, ..Limits::HOST });
         let mut net = arch.build(&bytes, kind, 1);
@@ -300,7 +305,7 @@ fn what_is_over_a_limit_is_an_error_that_names_it() {
         let iterations = within(Limits { max_iterations: 5, ..Limits::HOST });
         let net = arch.build(&iterations, kind, 1);
         assert_limit(net.predict(&x), "loop iterations", "any product");
-        let nothing = within(Limits { max_groups: 0, max_iterations: 0, max_binding_bytes: u64::MAX });
+        let nothing = within(Limits { max_groups: 0, max_iterations: 0, ..Limits::HOST });
         let refused = arch.build(&nothing, kind, 1).predict(&x);
         assert!(matches!(refused, Err(Error::Limit { .. })), "{refused:?}");
         println!("{device}, {kind} plan: 10 refusals");
@@ -316,11 +321,12 @@ fn predictions_and_evaluations_take_fewer_rows_where_fewer_fit() {
     let labels = y.chunks(4).map(|y| (0..4).find(|&j| y[j as usize] > 0.0).expect("a class")).collect();
     let data = Dataset::from_bytes(bytes, 20, labels, 4).expect("data");
     for (device, kind) in common::devices_and_plans() {
+        let device = device.with_tiling(Tiling::Workgroup);
         let wide = arch.build(&device, kind, 1);
         for limits in [
             Limits { max_binding_bytes: 3000, ..Limits::HOST },
             Limits { max_groups: 2, ..Limits::HOST },
-            Limits { max_groups: 3, max_iterations: 40, max_binding_bytes: 3200 },
+            Limits { max_groups: 3, max_iterations: 40, max_binding_bytes: 3200, ..Limits::HOST },
         ] {
             let narrow = arch.build(&device.clone().with_limits(limits), kind, 1);
             let [want, got] = [&wide, &narrow].map(|net| net.predict(&x).expect("outputs"));
