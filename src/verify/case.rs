@@ -54,6 +54,9 @@ impl Case {
 
     /// Builds the case of this kernel for this shape. `variant` goes through activations, costs, formats, parts of sums and
     /// live row counts; every kernel has at most [`Case::variants`] of them.
+    ///
+    /// # Panics
+    /// If a size is 0.
     #[must_use]
     pub fn new(kernel: Kernel, shape: Shape, fill: Fill, variant: u32, seed: u64) -> Self {
         Maker::new(kernel, shape, fill, variant, seed).make()
