@@ -14,7 +14,7 @@ mod textbook;
 use crate::activation::by_name;
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params, Tiling};
-use crate::layer::Layer;
+use crate::layer::{Layer, layout};
 use crate::{Activation, Cost};
 
 /// How finely a step is cut into kernels.
@@ -107,8 +107,8 @@ impl Format {
     /// Words that `rows` rows of `columns` values take.
     pub(crate) const fn words(self, rows: usize, columns: usize) -> usize {
         match self {
-            Self::F32 => rows * columns,
-            Self::U8 => (rows * columns).div_ceil(4),
+            Self::F32 => rows.saturating_mul(columns),
+            Self::U8 => rows.saturating_mul(columns).div_ceil(4),
             Self::Label => rows,
         }
     }
@@ -144,7 +144,7 @@ impl Limits {
     /// [`Error::Limit`] if two dimensions are too short.
     pub fn grid(&self, kernel: Kernel, groups: u64) -> Result<[u32; 2]> {
         let max = u64::from(self.max_groups);
-        let y = groups.div_ceil(max);
+        let y = groups.div_ceil(max.max(1));
         let too_many = || Error::Limit {
             what: format!("kernel {}", kernel.name()),
             limit: "max_compute_workgroups_per_dimension, squared",
@@ -256,7 +256,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Pairing`] for a cost that does not go with the output activation; [`Error::Limit`] for a size that the
-    /// limits do not allow; [`Error::InvalidOption`] for a batch of no rows or a missing cost.
+    /// limits do not allow; [`Error::InvalidOption`] for a batch of no rows or a missing cost; [`Error::Architecture`] for layers
+    /// that are not laid out as those of a network; [`Error::Empty`] for a data set without rows.
     pub fn new(kind: PlanKind, request: &Request<'_>) -> Result<Self> {
         let mut builder = Builder::new(kind, *request)?;
         match kind {
@@ -288,6 +289,14 @@ impl<'a> Builder<'a> {
         let (Some(first), Some(last)) = (request.layers.first(), request.layers.last()) else {
             return Err(Error::Architecture { problem: "it has no layers".to_owned() });
         };
+        // A layer's fields are public: what is not laid out as a network's layers are would make kernels reach elsewhere.
+        let dense: Vec<_> = request.layers.iter().map(|layer| (layer.outputs, layer.activation)).collect();
+        if layout(first.inputs, &dense)?.0 != request.layers {
+            return Err(Error::Architecture { problem: "its layers do not lie one after another".to_owned() });
+        }
+        if matches!(request.source, Source::Dataset { len: 0, .. }) {
+            return Err(Error::Empty { what: "the data set of the plan".to_owned() });
+        }
         let rows = match u32::try_from(request.rows) {
             Ok(rows) if (1..=1 << 24).contains(&rows) => rows,
             _ => {
@@ -430,7 +439,7 @@ impl<'a> Builder<'a> {
             Source::Direct => 1,
             Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
         };
-        self.buffer("hyper".to_owned(), 4 * steps, Element::F32, Role::Hyper)
+        self.buffer("hyper".to_owned(), steps.saturating_mul(4), Element::F32, Role::Hyper)
     }
 
     /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.
