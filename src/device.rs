@@ -276,6 +276,15 @@ impl Device {
             Place::Gpu(context) => Engine::gpu(crate::gpu::Engine::new(Arc::clone(context), self.limits)),
         }
     }
+
+    /// As [`engine`](Self::engine), for plans and buffers that anyone may have written: shaders keep wgpu's run-time checks.
+    pub(crate) fn checked_engine(&self) -> Engine {
+        match &self.place {
+            Place::Cpu(_) => self.engine(),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(context) => Engine::gpu(crate::gpu::Engine::checked(Arc::clone(context), self.limits)),
+        }
+    }
 }
 
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]

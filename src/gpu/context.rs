@@ -20,9 +20,9 @@ pub(crate) struct Context {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) info: wgpu::AdapterInfo,
-    /// Whether shaders keep wgpu's run-time checks.
+    /// Whether shaders keep wgpu's run-time checks, even where the crate makes plans and indices itself.
     pub(crate) checked: bool,
-    pipelines: Mutex<HashMap<(Kernel, Tiling), Arc<Pipeline>>>,
+    pipelines: Mutex<HashMap<(Kernel, Tiling, bool), Arc<Pipeline>>>,
     health: Arc<Health>,
 }
 
@@ -100,13 +100,14 @@ impl Context {
     }
 
     /// The kernel's pipeline, made at its first use and shared from then on.
-    pub(crate) fn pipeline(&self, kernel: Kernel, tiling: Tiling) -> Result<Arc<Pipeline>> {
-        if let Some(pipeline) = lock(&self.pipelines).get(&(kernel, tiling)) {
+    pub(crate) fn pipeline(&self, kernel: Kernel, tiling: Tiling, checked: bool) -> Result<Arc<Pipeline>> {
+        let key = (kernel, tiling, checked);
+        if let Some(pipeline) = lock(&self.pipelines).get(&key) {
             return Ok(Arc::clone(pipeline));
         }
         let label = format!("the pipeline of kernel {}", kernel.name());
-        let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, tiling, self.checked))?);
-        lock(&self.pipelines).insert((kernel, tiling), Arc::clone(&pipeline));
+        let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, tiling, checked))?);
+        lock(&self.pipelines).insert(key, Arc::clone(&pipeline));
         Ok(pipeline)
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Engine {
     context: Arc<Context>,
     buffers: Vec<Option<wgpu::Buffer>>,
     limits: Limits,
+    /// Whether shaders keep wgpu's run-time checks.
+    checked: bool,
     last: Option<wgpu::SubmissionIndex>,
 }
 
@@ -36,7 +38,13 @@ struct RecordedStep {
 impl Engine {
     /// `limits` are at most those of the context; tests lower them.
     pub(crate) fn new(context: Arc<Context>, limits: Limits) -> Self {
-        Self { context, buffers: Vec::new(), limits, last: None }
+        let checked = context.checked;
+        Self { context, buffers: Vec::new(), limits, checked, last: None }
+    }
+
+    /// As [`new`](Self::new), with wgpu's run-time checks in every shader.
+    pub(crate) fn checked(context: Arc<Context>, limits: Limits) -> Self {
+        Self { checked: true, ..Self::new(context, limits) }
     }
 
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
@@ -85,7 +93,7 @@ impl Engine {
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
-            let pipeline = self.context.pipeline(step.kernel, self.limits.tiling)?;
+            let pipeline = self.context.pipeline(step.kernel, self.limits.tiling, self.checked)?;
             let grid = self.limits.grid(step.kernel, step.kernel.groups(&step.params, self.limits.tiling))?;
             let buffers = step.bindings.iter().map(|id| self.buffer(slots[id.0])).collect::<Result<Vec<_>>>()?;
             let bind_group = self.context.scope(&step.label, UNIFORM_BYTES, || {
