@@ -13,6 +13,8 @@ use crate::{Activation, Cost, Device, Init, Optimizer};
 
 /// Rows that [`Network::predict`] takes through the device at a time.
 const PREDICT_ROWS: usize = 1024;
+/// Rows that an evaluation takes at a time.
+const EVALUATION_ROWS: usize = 1000;
 /// Prepared plans that a network keeps for calls with rows of its own.
 const KEPT_SESSIONS: usize = 8;
 
@@ -265,7 +267,8 @@ impl Network {
     pub async fn predict_async(&self, x: &[f32]) -> Result<Vec<f32>> {
         self.rows("predict: x", x, self.inputs())?;
         let mut outputs = Vec::with_capacity(x.len() / self.inputs() * self.outputs());
-        for x in x.chunks(PREDICT_ROWS * self.inputs()) {
+        let most = self.rows_at_once(PREDICT_ROWS);
+        for x in x.chunks(most.saturating_mul(self.inputs())) {
             let live = x.len() / self.inputs();
             let read = self.direct(Goal::Predict, None, x, &[], live, None, Role::Output, live * self.outputs())?;
             outputs.extend(read.await?.into_iter().map(f32::from_bits));
@@ -333,7 +336,7 @@ impl Network {
     pub async fn evaluate_async(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
         self.fits("evaluate", data)?;
         let words = Words::of(data);
-        let rows = session::evaluation_rows(Goal::Cost, data.len());
+        let rows = self.evaluation_rows(data.len());
         let request = self.request(Goal::Cost, cost, words.source, rows);
         let scores = {
             let mut state = self.lock();
@@ -365,6 +368,19 @@ impl Network {
         let read = session.read(&mut state.engine, role, len);
         state.keep(Key { goal, cost }, session);
         result.map(|()| read)
+    }
+
+    /// The rows of an evaluation's mini-batch: many, so that few dispatches do the work, but no more than the data has.
+    pub(crate) fn evaluation_rows(&self, len: usize) -> usize {
+        len.clamp(1, self.rows_at_once(EVALUATION_ROWS))
+    }
+
+    /// This many rows, or fewer where the widest layer's would be more than one buffer can hold.
+    fn rows_at_once(&self, most: usize) -> usize {
+        let widest = self.layers.iter().fold(self.inputs(), |widest, layer| widest.max(layer.outputs));
+        let bytes = self.device.limits().max_binding_bytes.min(u64::from(u32::MAX));
+        let fit = bytes / (widest as u64).saturating_mul(4);
+        usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, most)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
