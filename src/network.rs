@@ -296,10 +296,11 @@ impl Network {
         let (costs, arena) = {
             let mut state = self.lock();
             let session = state.ready(self, Goal::Gradients, Some(cost), live)?;
-            session.step(&mut state.engine, x, y, live, None)?;
+            let done = session.step(&mut state.engine, x, y, live, None);
             let costs = session.read(&mut state.engine, Role::StepCost, 1);
             let arena = session.read(&mut state.engine, Role::Gradients, self.len);
             state.keep(Key { goal: Goal::Gradients, cost: Some(cost) }, session);
+            done?;
             (costs, arena)
         };
         let cost = mean(&costs.await?, live);
@@ -341,7 +342,7 @@ impl Network {
         let scores = {
             let mut state = self.lock();
             let parameters = state.parameters;
-            let resident = Resident::open(&mut state.engine, self.kind, &request, parameters, &words)?;
+            let mut resident = Resident::open(&mut state.engine, self.kind, &request, parameters, &words)?;
             let walked = walk_all(&mut state.engine, &resident);
             resident.close(&mut state.engine);
             walked?
@@ -454,7 +455,7 @@ impl State {
     fn keep(&mut self, key: Key, session: Session) {
         self.sessions.push_front((key, session));
         if self.sessions.len() > KEPT_SESSIONS
-            && let Some((_, session)) = self.sessions.pop_back()
+            && let Some((_, mut session)) = self.sessions.pop_back()
         {
             session.close(&mut self.engine);
         }

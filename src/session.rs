@@ -7,7 +7,7 @@ use crate::backend::{Engine, Prepared, Slot, buffer};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::error::Result;
 use crate::kernel::Element;
-use crate::plan::{Format, Goal, Plan, PlanKind, Request, Role, Source};
+use crate::plan::{Format, Plan, PlanKind, Request, Role, Source};
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
@@ -50,9 +50,9 @@ impl Session {
         }
     }
 
-    /// Gives the buffers back.
-    pub(crate) fn close(self, engine: &mut Engine) {
-        self.owned.into_iter().for_each(|slot| engine.release(slot));
+    /// Gives the buffers back; the session is of no use afterwards.
+    pub(crate) fn close(&mut self, engine: &mut Engine) {
+        self.owned.drain(..).for_each(|slot| engine.release(slot));
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -189,13 +189,21 @@ impl Resident {
     ) -> Result<Self> {
         let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
         let rows = request.rows;
-        let session = Session::open(engine, kind, &Request { source: words.source, ..*request }, parameters)?;
-        session.write(engine, Role::Inputs, &words.inputs)?;
-        session.write(engine, Role::Targets, &words.targets)?;
-        Ok(Self { session, len, steps: len.div_ceil(rows), chunk: 1 })
+        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, parameters)?;
+        let written = session
+            .write(engine, Role::Inputs, &words.inputs)
+            .and_then(|()| session.write(engine, Role::Targets, &words.targets));
+        match written {
+            Ok(()) => Ok(Self { session, len, steps: len.div_ceil(rows), chunk: 1 }),
+            Err(error) => {
+                session.close(engine);
+                Err(error)
+            }
+        }
     }
 
-    pub(crate) fn close(self, engine: &mut Engine) {
+    /// Gives the data set's buffers back.
+    pub(crate) fn close(&mut self, engine: &mut Engine) {
         self.session.close(engine);
     }
 
@@ -277,10 +285,4 @@ impl Stopwatch {
 /// The parameter arena.
 pub(crate) fn parameters(engine: &mut Engine, len: usize) -> Result<Slot> {
     engine.alloc(&buffer("params", len, Element::F32))
-}
-
-/// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data.
-pub(crate) fn evaluation_rows(goal: Goal, len: usize) -> usize {
-    debug_assert_ne!(goal, Goal::Train);
-    len.clamp(1, 1000)
 }

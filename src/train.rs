@@ -6,7 +6,7 @@ use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::network::{Evaluation, Network, evaluation};
 use crate::plan::{Goal, Request};
-use crate::session::{self, Resident, Scores, Stopwatch, Words};
+use crate::session::{Resident, Scores, Stopwatch, Words};
 use crate::{Cost, Optimizer};
 
 /// What a run of training reports while it goes on.
@@ -167,26 +167,15 @@ impl<'a> Trainer<'a> {
         // A mini-batch has no use for more rows than there are.
         let rows = self.batch_size.min(train.len());
 
-        let mut training = open(net, Goal::Train, self.cost, train, rows)?;
-        let held_out = match test.map(|test| {
-            let rows = session::evaluation_rows(Goal::Cost, test.len());
-            open(net, Goal::Cost, self.cost, test, rows).map(|resident| (resident, test.len()))
-        }) {
-            Some(Err(error)) => {
-                training.close(net.parts().0);
-                return Err(error);
-            }
-            Some(Ok(opened)) => Some(opened),
-            None => None,
-        };
-        let mut held_out = held_out;
-        let result = self.run(net, &batches, &mut training, held_out.as_mut()).await;
-        let engine = net.parts().0;
-        training.close(engine);
-        if let Some((resident, _)) = held_out {
-            resident.close(engine);
+        let training = open(net, Goal::Train, self.cost, train, rows)?;
+        let mut opened = Opened { net, training, held_out: None };
+        if let Some(test) = test {
+            let rows = opened.net.evaluation_rows(test.len());
+            let resident = open(opened.net, Goal::Cost, self.cost, test, rows)?;
+            opened.held_out = Some((resident, test.len()));
         }
-        result
+        let Opened { net, training, held_out } = &mut opened;
+        self.run(net, &batches, training, held_out.as_mut()).await
     }
 
     async fn run(
@@ -257,6 +246,24 @@ impl<'a> Trainer<'a> {
     }
 }
 
+/// The data sets of a run on the network's device. They are given back however the run ends: at its end, by an error, by a
+/// callback that panics, or because its future is dropped half-way.
+struct Opened<'n> {
+    net: &'n mut Network,
+    training: Resident,
+    held_out: Option<(Resident, usize)>,
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        let engine = self.net.parts().0;
+        self.training.close(engine);
+        if let Some((resident, _)) = &mut self.held_out {
+            resident.close(engine);
+        }
+    }
+}
+
 /// The data set on the network's device, with the plan that walks through it.
 fn open(net: &mut Network, goal: Goal, cost: Cost, data: &Dataset, rows: usize) -> Result<Resident> {
     let words = Words::of(data);
@@ -295,4 +302,31 @@ async fn walk(
     }
     let scores = resident.scores(engine).await?;
     if progress(steps).is_break() { Ok(None) } else { Ok(Some(scores)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Element;
+    use crate::{Activation, Device, Sgd};
+
+    /// The slot that the next buffer gets after a run with this callback.
+    #[allow(clippy::unwrap_used, reason = "a test")]
+    fn next_slot(callback: fn(Event<'_>) -> ControlFlow<()>) -> crate::backend::Slot {
+        let mut net =
+            Network::new(2).dense(3, Activation::Tanh).dense(1, Activation::Sigmoid).build(&Device::cpu()).unwrap();
+        let data = Dataset::new(vec![0.0, 1.0, 1.0, 0.0], 2, vec![0.0, 1.0], 1).unwrap();
+        let mut trainer = Trainer::new(Cost::Quadratic, Sgd::new(0.1)).epochs(2).on_event(callback);
+        let run = std::panic::AssertUnwindSafe(|| pollster::block_on(trainer.fit_async(&mut net, &data, Some(&data))));
+        let _ = std::panic::catch_unwind(run);
+        net.parts().0.alloc(&crate::backend::buffer("next", 1, Element::F32)).unwrap()
+    }
+
+    /// The buffers of a run are free again, whatever its end: the next one is one of theirs.
+    #[test]
+    fn a_run_gives_its_buffers_back_when_its_callback_panics() {
+        let whole = next_slot(|_| ControlFlow::Continue(()));
+        assert_eq!(whole, next_slot(|_| ControlFlow::Break(())));
+        assert_eq!(whole, next_slot(|_| panic!("a callback that panics")));
+    }
 }
