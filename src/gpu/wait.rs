@@ -104,7 +104,9 @@ impl<T: Send + 'static> Answer<T> {
         if crate::blocking::allowed() {
             return poll_until(context, submission.as_ref(), &self.there, what);
         }
-        if poll(context, wgpu::PollType::Poll).is_err() || self.there.load(Ordering::Acquire) {
+        // After a failed poll the answer may never come.
+        poll(context, wgpu::PollType::Poll)?;
+        if self.there.load(Ordering::Acquire) {
             return Ok(());
         }
         let (sender, receiver) = oneshot_channel();
