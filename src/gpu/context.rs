@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -15,6 +16,10 @@ use crate::plan::Limits;
 /// invocation after 65,535.
 const SOFTWARE_ITERATIONS: u64 = 30_000;
 
+/// Bytes of buffer writes that may wait for the next submission. Networks that are built or loaded but never run would hold on
+/// to all that was ever written otherwise.
+const MOST_WRITTEN: u64 = 16 << 20;
+
 /// What several engines on one device share.
 pub(crate) struct Context {
     pub(crate) device: wgpu::Device,
@@ -24,6 +29,10 @@ pub(crate) struct Context {
     pub(crate) checked: bool,
     pipelines: Mutex<HashMap<(Kernel, Tiling, bool), Arc<Pipeline>>>,
     health: Arc<Health>,
+    /// Bytes of buffer writes that wait for the next submission; wgpu keeps each in memory of its own until then.
+    written: AtomicU64,
+    /// Submissions of ours that are done.
+    finished: Arc<AtomicU64>,
 }
 
 /// What the device reported from outside any call of ours. Only devices made here report it: on an application's device no
@@ -81,6 +90,33 @@ impl Context {
             checked: std::env::var("WGRAD_CHECKED").is_ok_and(|v| v == "1"),
             pipelines: Mutex::default(),
             health: Arc::default(),
+            written: AtomicU64::new(0),
+            finished: Arc::default(),
+        }
+    }
+
+    /// Hands commands to the queue, or only the buffer writes that wait for the next submission.
+    pub(crate) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+        self.written.store(0, Ordering::Relaxed);
+        let submission = self.queue.submit(commands);
+        let finished = Arc::clone(&self.finished);
+        self.queue.on_submitted_work_done(move || {
+            finished.fetch_add(1, Ordering::Relaxed);
+        });
+        submission
+    }
+
+    /// How many submissions of ours are done: by this a wait sees that the device goes on.
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Writes into a buffer, in place for every later submission.
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        self.queue.write_buffer(buffer, offset, bytes);
+        let more = bytes.len() as u64;
+        if self.written.fetch_add(more, Ordering::Relaxed).saturating_add(more) > MOST_WRITTEN {
+            self.submit(None);
         }
     }
 

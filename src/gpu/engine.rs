@@ -48,7 +48,7 @@ impl Engine {
     }
 
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
-        let size = (spec.len.max(1) * 4) as u64;
+        let size = (spec.len.max(1) as u64).saturating_mul(4);
         let limit = self.limits.max_binding_bytes;
         if size > limit {
             return Err(Error::Limit {
@@ -86,7 +86,7 @@ impl Engine {
         let buffer = self.buffer(slot)?;
         let bytes: &[u8] = bytemuck::cast_slice(words);
         self.context.scope("a buffer write", bytes.len() as u64, || {
-            self.context.queue.write_buffer(buffer, offset as u64 * 4, bytes);
+            self.context.write(buffer, offset as u64 * 4, bytes);
         })
     }
 
@@ -144,7 +144,7 @@ impl Engine {
                     }
                 }
             }
-            context.queue.submit([encoder.finish()])
+            context.submit(Some(encoder.finish()))
         })?;
         self.last = Some(submission);
         Ok(())
@@ -164,7 +164,7 @@ impl Engine {
             });
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, Some(size));
-            let submission = self.context.queue.submit([encoder.finish()]);
+            let submission = self.context.submit(Some(encoder.finish()));
             (staging, submission)
         })?;
         self.last = Some(submission.clone());

@@ -13,7 +13,7 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use super::context::Context;
 use crate::error::{Error, Result};
 
-/// A submission lasts a tenth of a second or so; a device that is silent this long is hung.
+/// A submission lasts a tenth of a second or so; a device that finishes none for this long is hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one poll may hold wgpu's locks, which other threads need to free resources.
 const SLICE: Duration = Duration::from_millis(20);
@@ -123,7 +123,8 @@ impl<T: Send + 'static> Answer<T> {
     }
 }
 
-/// Polls until the flag is set, in slices, with an end to its patience.
+/// Polls until the flag is set, in slices. Its patience starts anew with each submission that is done: many may be queued before
+/// the one that is waited for.
 #[cfg(not(target_arch = "wasm32"))]
 fn poll_until(
     context: &Context,
@@ -131,10 +132,15 @@ fn poll_until(
     there: &AtomicBool,
     what: &'static str,
 ) -> Result<()> {
-    let start = Instant::now();
+    let mut start = Instant::now();
+    let mut finished = context.finished();
     while !there.load(Ordering::Acquire) {
         poll(context, wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: Some(SLICE) })?;
         context.healthy()?;
+        if context.finished() != finished {
+            finished = context.finished();
+            start = Instant::now();
+        }
         if start.elapsed() > PATIENCE {
             return Err(Error::Timeout { what, seconds: PATIENCE.as_secs() });
         }
