@@ -54,9 +54,19 @@ impl Case {
 
     /// Builds the case of this kernel for this shape. `variant` goes through activations, costs, formats, parts of sums and
     /// live row counts; every kernel has at most [`Case::variants`] of them.
+    ///
+    /// # Panics
+    /// If a size of the shape is 0, or two of them make more than 2^24 elements.
     #[must_use]
     pub fn new(kernel: Kernel, shape: Shape, fill: Fill, variant: u32, seed: u64) -> Self {
+        assert!(Self::fits(shape), "shape {shape:?}");
         Maker::new(kernel, shape, fill, variant, seed).make()
+    }
+
+    /// Whether there can be cases of this shape: offsets are 32-bit numbers.
+    pub(crate) fn fits([rows, inputs, outputs]: Shape) -> bool {
+        let pairs = [[rows, inputs], [rows, outputs], [inputs, outputs]];
+        pairs.iter().all(|pair| (1..=1 << 24).contains(&(u64::from(pair[0]) * u64::from(pair[1]))))
     }
 
     /// How many variants a kernel has.

@@ -58,8 +58,13 @@ impl std::fmt::Display for SelfCheck {
 ///
 /// # Errors
 /// What the device reports, and [`Error::Disagreement`] for a kernel that writes where it must not. A result past its bound is
-/// no error here: it is in the report, which has [`SelfCheck::passed`].
+/// no error here: it is in the report, which has [`SelfCheck::passed`]. [`Error::InvalidOption`] for a shape with a 0, or whose
+/// arrays have more than 2^24 elements.
 pub async fn check_kernels_async(device: &Device, shapes: &[Shape], seed: u64) -> Result<SelfCheck> {
+    if let Some(shape) = shapes.iter().find(|shape| !Case::fits(**shape)) {
+        let want = "three sizes from 1, of which no two make more than 16,777,216 elements";
+        return Err(Error::InvalidOption { option: "shape", value: format!("{shape:?}"), want });
+    }
     let mut engine = device.engine();
     let mut kernels = Vec::with_capacity(Kernel::ALL.len());
     for &kernel in Kernel::ALL {
