@@ -173,6 +173,15 @@ impl<'a> Trainer<'a> {
                 break;
             }
         }
+        if test.is_none() {
+            // Costs are taken before each step, so only the parameters can tell that the last one was too large.
+            drop(run);
+            let parameters = net.parameters_async().await?;
+            if !parameters.iter().all(|w| w.is_finite()) {
+                let steps = train.len().div_ceil(self.batch_size);
+                return Err(Error::Diverged { epoch: history.epochs.len().max(1), step: steps, cost: f32::NAN });
+            }
+        }
         Ok(history)
     }
 

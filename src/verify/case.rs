@@ -195,7 +195,7 @@ impl Case {
 }
 
 /// The parts of a sum that are tried.
-const PARTS: u32 = 3;
+const PARTS: u32 = 4;
 
 /// The activations that have a code of their own.
 fn elementwise() -> Vec<Activation> {
@@ -258,14 +258,19 @@ impl Maker {
         }
     }
 
-    /// The whole sum; its end, or its middle, which have to be added to what is there.
+    /// 0: the whole sum; 1, 2: its end or its middle, which have to be added to what is there; 3: its first part, which
+    /// overwrites.
     fn part(&mut self, which: u32) {
         let whole = self.p.k_end;
-        if which > 0 && whole >= 2 {
-            self.p.k_begin = whole / 3 + 1;
-            if which == 2 {
-                self.p.k_end = (self.p.k_begin + 1).max(whole - whole / 4);
+        match which {
+            1 | 2 if whole >= 2 => {
+                self.p.k_begin = whole / 3 + 1;
+                if which == 2 {
+                    self.p.k_end = (self.p.k_begin + 1).max(whole - whole / 4);
+                }
             }
+            3 => self.p.k_end = whole.div_ceil(2),
+            _ => {}
         }
     }
 
