@@ -6,7 +6,7 @@
 mod common;
 
 use common::nets::{Arch, elementwise, pairings};
-use wgrad::kernel::{Access, Element};
+use wgrad::kernel::{Access, Element, Tiling};
 use wgrad::plan::{BufferId, Format, Goal, Limits, Plan, PlanKind, Request, Source};
 use wgrad::verify::{DeviceRunner, Lockstep, Runner, Worst, lockstep};
 use wgrad::{Activation, Cost, Device, Error, Result};
@@ -102,9 +102,12 @@ fn cpu_against_itself() {
 fn cpu_against_each_adapter() {
     for device in common::adapters() {
         assert_ne!(device.adapter(), Device::cpu().adapter(), "both sides are the same");
-        let (plans, total) = walk(&device, &[Goal::Gradients, Goal::Train]);
-        assert_eq!(plans, nets().len() * 2 * 2 * 3);
-        assert!(total.worst.elements > 50_000, "{}", total.worst.elements);
+        for tiling in [Tiling::Workgroup, Tiling::Registers] {
+            println!("{tiling:?} tiling:");
+            let (plans, total) = walk(&device.clone().with_tiling(tiling), &[Goal::Gradients, Goal::Train]);
+            assert_eq!(plans, nets().len() * 2 * 2 * 3);
+            assert!(total.worst.elements > 50_000, "{}", total.worst.elements);
+        }
     }
 }
 

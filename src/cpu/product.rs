@@ -48,8 +48,10 @@ pub(super) fn product(
     if dot && m <= DOT_ROWS && k >= DOT_TERMS {
         return dot_form([m, n, k], out, keep, left, right.transposed());
     }
+    // With one row or column gemm adds each term to `out` by itself, where the small ones are lost.
+    let line = keep && (m == 1 || n == 1);
     let multiplications = m.saturating_mul(n).saturating_mul(k);
-    if right.column == 1 && multiplications <= OUTER_MOST {
+    if right.column == 1 && (line || multiplications <= OUTER_MOST) {
         return outer_form([m, n, k], out, keep, factor, left, right);
     }
     let parallelism = if multiplications < PARALLEL_FROM { Parallelism::None } else { Parallelism::Rayon(threads.0) };
@@ -166,13 +168,20 @@ fn outer_products(p: &Params, delta: &[f32], a: &[f32], arena: &mut [f32], keep:
     product([outputs, inputs, terms], &mut arena[p.w as usize..], keep, factor, left, right, threads);
 }
 
-/// `b += factor sum_b delta[b]`.
+/// `b += factor sum_b delta[b]`, each sum whole before it is added: one by one, small terms would be lost in a large `b`.
 fn add_rows(p: &Params, delta: &[f32], b: &mut [f32], factor: f32) {
+    const COLUMNS: usize = 32;
     let outputs = p.outputs as usize;
     let (begin, end) = (p.k_begin as usize, p.k_end as usize);
-    for row in delta.chunks_exact(outputs).take(end).skip(begin) {
-        for (b, &d) in b.iter_mut().zip(row) {
-            *b += factor * d;
+    for (first, b) in (0..).step_by(COLUMNS).zip(b.chunks_mut(COLUMNS)) {
+        let mut sums = [0.0; COLUMNS];
+        for row in delta.chunks_exact(outputs).take(end).skip(begin) {
+            for (sum, &d) in sums.iter_mut().zip(&row[first..][..b.len()]) {
+                *sum += d;
+            }
+        }
+        for (b, sum) in b.iter_mut().zip(sums) {
+            *b += factor * sum;
         }
     }
 }

@@ -57,14 +57,11 @@ impl std::fmt::Display for SelfCheck {
 /// as they were.
 ///
 /// # Errors
-/// What the device reports, and [`Error::Disagreement`] for a kernel that writes where it must not. A result past its bound is
-/// no error here: it is in the report, which has [`SelfCheck::passed`]. [`Error::InvalidOption`] for a shape with a 0, or whose
-/// arrays have more than 2^24 elements.
+/// [`Error::InvalidOption`] for a shape of other sizes than 1 to 65,536, or whose largest array has more than 2^24 elements; what
+/// the device reports; and [`Error::Disagreement`] for a kernel that writes where it must not. A result past its bound is
+/// no error here: it is in the report, which has [`SelfCheck::passed`].
 pub async fn check_kernels_async(device: &Device, shapes: &[Shape], seed: u64) -> Result<SelfCheck> {
-    if let Some(shape) = shapes.iter().find(|shape| !Case::fits(**shape)) {
-        let want = "three sizes from 1, of which no two make more than 16,777,216 elements";
-        return Err(Error::InvalidOption { option: "shape", value: format!("{shape:?}"), want });
-    }
+    shapes.iter().try_for_each(check_shape)?;
     let mut engine = device.engine();
     let mut kernels = Vec::with_capacity(Kernel::ALL.len());
     for &kernel in Kernel::ALL {
@@ -85,6 +82,17 @@ pub async fn check_kernels_async(device: &Device, shapes: &[Shape], seed: u64) -
         kernels.push(check);
     }
     Ok(SelfCheck { adapter: device.adapter(), kernels })
+}
+
+/// Whether cases of this shape can be made.
+fn check_shape(shape: &Shape) -> Result<()> {
+    let [rows, inputs, outputs] = shape.map(u64::from);
+    let largest = (rows * inputs).max(rows * outputs).max(inputs * outputs);
+    if shape.iter().all(|size| (1..=1 << 16).contains(size)) && largest <= 1 << 24 {
+        return Ok(());
+    }
+    let want = "of sizes from 1 to 65,536, and its arrays of at most 16,777,216 elements";
+    Err(Error::InvalidOption { option: "shape", value: format!("{shape:?}"), want })
 }
 
 /// Blocking form of [`check_kernels_async`].

@@ -1,0 +1,239 @@
+//! Random networks, data and settings: all that the public API computes against the f64 reference.
+
+#![cfg(feature = "blocking")]
+#![allow(clippy::print_stdout, reason = "the devices and what was compared on them are the result of these tests")]
+
+mod common;
+
+use std::cell::Cell;
+
+use common::expect::{Expected, exact, within};
+use common::nets::{Arch, Numbers, arena, elementwise, examples, pairings};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use wgrad::plan::PlanKind;
+use wgrad::verify::{Worst, bound};
+use wgrad::{Activation, Cost, Dataset, Device, Sgd};
+
+/// Everything that is drawn for one case.
+#[derive(Debug, Clone)]
+struct Drawn {
+    arch: Arch,
+    rows: usize,
+    seed: u64,
+    /// What inputs in [-1, 1) are multiplied with.
+    size: f32,
+    eta: f32,
+}
+
+fn cases() -> impl Strategy<Value = Drawn> {
+    let hidden = prop::collection::vec((1_usize..=12, select(elementwise())), 0..=3);
+    let size = select(vec![1e-3_f32, 1.0, 1.0, 8.0, 60.0]);
+    let eta = select(vec![1e-3_f32, 0.1, 0.5, 3.0]);
+    (1_usize..=20, hidden, 1_usize..=10, select(pairings()), (1_usize..=20, any::<u64>()), size, eta).prop_map(
+        |(inputs, mut dense, outputs, (activation, cost), (rows, seed), size, eta)| {
+            dense.push((outputs, activation));
+            Drawn { arch: Arch { inputs, dense, cost }, rows, seed, size, eta }
+        },
+    )
+}
+
+impl Drawn {
+    fn data(&self) -> (Vec<f32>, Vec<f32>) {
+        let (mut x, y) = self.arch.data(self.rows, self.seed);
+        x.iter_mut().for_each(|x| *x *= self.size);
+        // Exact zeros, and a row of them.
+        let mut numbers = Numbers(self.seed ^ 1);
+        let zeros = x.iter_mut().filter(|_| numbers.below(8) == 0);
+        zeros.for_each(|x| *x = 0.0);
+        if self.rows > 2 {
+            x[self.arch.inputs..2 * self.arch.inputs].fill(0.0);
+        }
+        (x, y)
+    }
+
+    /// Outputs, cost, gradients, a step and an evaluation, each within the bound that this very case allows. Gradients and
+    /// the step are left out where a relu is so near its kink that rounding decides; returns whether they were compared.
+    fn check(&self, device: &Device, kind: PlanKind) -> Result<(Worst, bool), String> {
+        let Self { arch, eta, .. } = self;
+        let (x, y) = self.data();
+        let failed = |error: wgrad::Error| error.to_string();
+        let mut net = arch.build(device, kind, self.seed);
+        let layers = net.layers().to_vec();
+        let parameters = net.parameters().map_err(failed)?;
+        let mut reference = arch.reference(&layers, &parameters);
+        let batch = examples(&x, arch.inputs, &y, arch.outputs());
+        let mut tracked = exact(&parameters);
+        let expected = Expected::new(&layers, arch.cost, &tracked, &x, &y);
+        let k = expected.terms;
+        let cost = reference.mean_cost(&batch).map_err(failed)?;
+        let outputs: Vec<Vec<f64>> =
+            batch.iter().map(|(x, _)| reference.feedforward(x)).collect::<Result<_, _>>().map_err(failed)?;
+
+        let mut worst = Worst::default();
+        worst.merge(&within("a_L", &net.predict(&x).map_err(failed)?, &outputs.concat(), &expected.outputs, k)?);
+        let got = net.cost(&x, &y, arch.cost).map_err(failed)?;
+        worst.merge(&within("cost", &[got], &[cost], &[expected.cost], k)?);
+        self.check_evaluation(&net, &outputs, &expected, cost)?;
+        if expected.kinked {
+            return Ok((worst, false));
+        }
+        let (nabla_b, nabla_w) = reference.mean_gradient(&batch).map_err(failed)?;
+        let got = net.gradients(&x, &y, arch.cost).map_err(failed)?;
+        let want = arena(&layers, &nabla_w, &nabla_b);
+        worst.merge(&within("gradients", got.as_slice(), &want, &expected.gradients, k)?);
+        worst.merge(&within("cost beside the gradients", &[got.cost], &[cost], &[expected.cost], k)?);
+
+        net.update_mini_batch(&x, &y, arch.cost, Sgd::new(*eta)).map_err(failed)?;
+        reference.update_mini_batch(&batch, f64::from(*eta)).map_err(failed)?;
+        expected.step(&mut tracked, *eta);
+        let want = arena(&layers, &reference.weights, &reference.biases);
+        worst.merge(&within("parameters after a step", &net.parameters().map_err(failed)?, &want, &tracked, k)?);
+        Ok((worst, true))
+    }
+
+    /// The mean cost and the share of right answers of a data set; a row counts either way where rounding decides.
+    fn check_evaluation(
+        &self,
+        net: &wgrad::Network,
+        outputs: &[Vec<f64>],
+        expected: &Expected,
+        cost: f64,
+    ) -> Result<(), String> {
+        let (x, y) = self.data();
+        let width = self.arch.outputs();
+        let data = Dataset::new(x, self.arch.inputs, y.clone(), width).map_err(|error| error.to_string())?;
+        let got = net.evaluate(&data, self.arch.cost).map_err(|error| error.to_string())?;
+        let near = (got.cost - cost).abs() <= bound(expected.terms, &expected.cost);
+        if !near || got.rows != self.rows {
+            return Err(format!("evaluation {got:?}; the cost is {cost}"));
+        }
+        let (mut right, mut open) = (0_usize, 0_usize);
+        for ((a, y), tracked) in outputs.iter().zip(y.chunks(width)).zip(expected.outputs.chunks(width)) {
+            let slack = tracked.iter().fold(0.0_f64, |most, t| most.max(bound(expected.terms, t)));
+            match verdict(a, y, slack, self.arch.dense.last().map(|d| d.1)) {
+                Some(is_right) => right += usize::from(is_right),
+                None => open += 1,
+            }
+        }
+        let counted = got.accuracy * got.rows as f64;
+        if (right as f64 - 1e-9..=(right + open) as f64 + 1e-9).contains(&counted) {
+            Ok(())
+        } else {
+            Err(format!("{counted} right answers, not {right} to {}", right + open))
+        }
+    }
+}
+
+/// Whether a row is right; `None` if outputs decide that are no more than twice `slack` apart.
+fn verdict(a: &[f64], y: &[f32], slack: f64, output: Option<Activation>) -> Option<bool> {
+    if let ([a], [y]) = (a, y) {
+        let middle = if output == Some(Activation::Tanh) { 0.0 } else { 0.5 };
+        return ((a - middle).abs() > slack).then_some((*a >= middle) == (f64::from(*y) >= middle));
+    }
+    // The first of equals.
+    let first_largest = |better: &dyn Fn(usize, usize) -> bool, n: usize| {
+        (1..n).fold(0, |best, j| if better(j, best) { j } else { best })
+    };
+    let at_a = first_largest(&|j, best| a[j] > a[best], a.len());
+    let at_y = first_largest(&|j, best| y[j] > y[best], y.len());
+    let runner_up = (0..a.len()).filter(|&j| j != at_a).map(|j| a[j]).fold(f64::NEG_INFINITY, f64::max);
+    (a[at_a] - runner_up > 2.0 * slack).then_some(at_a == at_y)
+}
+
+/// Runs this many cases, the same ones every time, on a device.
+fn check_many(device: &Device, kind: PlanKind, count: u32) {
+    let config = ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let (total, whole) = (Cell::new(Worst::default()), Cell::new(0_u32));
+    let outcome = runner.run(&cases(), |drawn| {
+        let (worst, compared) = drawn.check(device, kind).map_err(TestCaseError::fail)?;
+        let mut sum = total.get();
+        sum.merge(&worst);
+        total.set(sum);
+        whole.set(whole.get() + u32::from(compared));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{device}, {kind} plan: {error}"));
+    let (Worst { elements, ratio, .. }, whole) = (total.get(), whole.get());
+    println!(
+        "{device}, {kind} plan: {count} networks, {whole} with gradients, {elements} values, worst {ratio:.3} {:?}",
+        total.get()
+    );
+    // Kinks are rare.
+    assert!(whole > count * 8 / 10 && elements > u64::from(count) * 50);
+}
+
+#[test]
+fn random_networks_on_the_cpu() {
+    for kind in PlanKind::ALL {
+        check_many(&Device::cpu(), kind, 1000);
+    }
+}
+
+#[test]
+fn random_networks_on_each_adapter() {
+    for device in common::adapters() {
+        for kind in PlanKind::ALL {
+            check_many(&device, kind, 100);
+        }
+    }
+}
+
+/// What the comparison must not let through: the same case, computed with something slightly wrong.
+#[test]
+fn a_wrong_network_is_refused() {
+    let dense = vec![(7, Activation::Tanh), (5, Activation::Sigmoid)];
+    let arch = Arch { inputs: 6, dense, cost: Cost::Quadratic };
+    let drawn = Drawn { arch, rows: 9, seed: 3, size: 1.0, eta: 0.5 };
+    let (x, y) = drawn.data();
+    let device = Device::cpu();
+    assert!(drawn.check(&device, PlanKind::Fused).is_ok_and(|(_, compared)| compared));
+    let net = drawn.arch.build(&device, PlanKind::Fused, 3);
+    let parameters = net.parameters().expect("parameters");
+    let expected = Expected::new(net.layers(), Cost::Quadratic, &exact(&parameters), &x, &y);
+    let k = expected.terms;
+    let want: Vec<f64> = expected.gradients.iter().map(|g| g.value).collect();
+    let refused = |parameters: &[f32], x: &[f32], y: &[f32]| {
+        let mut net = drawn.arch.build(&device, PlanKind::Fused, 3);
+        net.set_parameters(parameters).expect("finite");
+        let got = net.gradients(x, y, Cost::Quadratic).expect("gradients");
+        within("gradients", got.as_slice(), &want, &expected.gradients, k).is_err()
+    };
+    assert!(!refused(&parameters, &x, &y));
+    let mut controls = 0;
+    for i in 0..parameters.len() {
+        let mut other = parameters.clone();
+        other[i] += 1e-3;
+        assert!(refused(&other, &x, &y), "parameter {i} off by a thousandth");
+        controls += 1;
+    }
+    // A row less in the mean, a row twice.
+    assert!(refused(&parameters, &x[6..], &y[5..]));
+    assert!(refused(&parameters, &[&x[..], &x[..6]].concat(), &[&y[..], &y[..5]].concat()));
+    println!("negative controls: {} refused", controls + 2);
+}
+
+/// A row's share of a step may be too small to change a parameter at all, while that of the whole mini-batch is not: it has to
+/// be summed up before it is added.
+#[test]
+fn the_small_shares_of_many_rows_are_not_lost() {
+    let rows = 4096_u16;
+    for (device, kind) in common::devices_and_plans() {
+        for width in [1, 3] {
+            // z = w + b = 2, y = 1: every gradient is 1, of which each row has 1/4096.
+            let arch = Arch::new(1, &[(width, Activation::Identity)], Cost::Quadratic);
+            let mut net = arch.build(&device, kind, 1);
+            net.set_parameters(&vec![1.0; 2 * width]).expect("finite");
+            let (x, y) = (vec![1.0; rows.into()], vec![1.0; usize::from(rows) * width]);
+            let eta = 0.3 * f32::EPSILON * f32::from(rows);
+            net.update_mini_batch(&x, &y, arch.cost, Sgd::new(eta)).expect("a step");
+            for (i, p) in net.parameters().expect("parameters").iter().enumerate() {
+                let moved = 1.0 - p;
+                let near = (moved - eta).abs() <= 0.01 * eta;
+                assert!(near, "{device}, {kind} plan: parameter {i} moved by {moved:e}, not {eta:e}");
+            }
+        }
+    }
+}
