@@ -41,7 +41,8 @@ pub fn devices_and_plans() -> Vec<(Device, PlanKind)> {
 
 /// What a run leaves out has to be seen, so it goes past the test harness, which hides what passing tests print.
 fn say(what: &str) {
-    let _ = writeln!(std::io::stderr(), "{what}");
+    // One write, so that no other thread's output comes in between.
+    let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());
 }
 
 fn open() -> Result<Vec<Device>, String> {
@@ -50,7 +51,7 @@ fn open() -> Result<Vec<Device>, String> {
         say(&format!("SKIPPED: {reason}"));
     }
     if devices.is_empty() {
-        let none = format!("no test of a GPU runs: {} adapters skipped, 0 tested", skipped.len());
+        let none = format!("0 adapters tested, {} left out: no test of a GPU runs", skipped.len());
         say(&format!("SKIPPED: {none}"));
         if gpu_required() {
             return Err(format!("WGRAD_REQUIRE_GPU=1, but {none}"));
@@ -66,7 +67,7 @@ fn open_all() -> Result<(Vec<Device>, Vec<String>), String> {
     let opened = |word: &str| block_on(Device::named_async(word)).map_err(|error| format!("'{word}': {error}"));
     match std::env::var("WGRAD_DEVICE").unwrap_or_default().trim() {
         "" | "auto" => {}
-        "cpu" => return Ok((Vec::new(), vec!["every adapter: WGRAD_DEVICE is 'cpu'".to_owned()])),
+        "cpu" => return Ok((Vec::new(), vec!["adapters are not looked for: WGRAD_DEVICE is 'cpu'".to_owned()])),
         word => return Ok((vec![opened(word)?], Vec::new())),
     }
     let mut words = Vec::new();
@@ -85,5 +86,5 @@ fn open_all() -> Result<(Vec<Device>, Vec<String>), String> {
 /// The devices, and why others are left out.
 #[cfg(not(feature = "gpu"))]
 fn open_all() -> Result<(Vec<Device>, Vec<String>), String> {
-    Ok((Vec::new(), vec!["every adapter: wgrad is built without its feature 'gpu'".to_owned()]))
+    Ok((Vec::new(), vec!["adapters are not looked for: this build has no feature 'gpu'".to_owned()]))
 }
