@@ -303,7 +303,8 @@ fn break_ends_the_run() {
 #[test]
 fn divergence_is_an_error_that_names_the_step() {
     for (device, kind) in common::devices_and_plans() {
-        for (output, eta) in [(Activation::Identity, 1e15), (Activation::Relu, 1e30), (Activation::Identity, 40.0)] {
+        for (output, eta) in [(Activation::Identity, 1e15), (Activation::Identity, 1e30), (Activation::Identity, 40.0)]
+        {
             let cost = Cost::Quadratic;
             let arch = Arch::new(5, &[(6, Activation::Relu), (3, output)], cost);
             let (x, y) = arch.data(40, 1);
