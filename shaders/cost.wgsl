@@ -51,8 +51,9 @@ fn ln_1p(e: f32) -> f32 {
     return select(log(1.0 + e), e - 0.5 * e * e, e < 0.00048828125);
 }
 
-// ln sum_k e^z_k of the row that starts at first. All 64 lanes call it.
-fn log_sum_exp(first: u32, lane: u32) -> f32 {
+// m = max_k z_k and ln sum_k e^(z_k - m) of the row that starts at first; added up here, they would lose what the smaller one
+// has to say. All 64 lanes call it.
+fn log_sum_exp(first: u32, lane: u32) -> vec2<f32> {
     var largest = -3.4e38;
     for (var j = lane; j < p.outputs; j += 64u) { largest = max(largest, z[first + j]); }
     part[lane] = largest;
@@ -66,7 +67,7 @@ fn log_sum_exp(first: u32, lane: u32) -> f32 {
     var sum = 0.0;
     for (var j = lane; j < p.outputs; j += 64u) { sum += exp(z[first + j] - m); }
     let total = row_sum(sum, lane);
-    return m + log(total);
+    return vec2(m, log(total));
 }
 
 // The sum of one number a lane, by a fixed tree. All 64 lanes call it; each gets the sum.
@@ -83,17 +84,17 @@ fn row_sum(x: f32, lane: u32) -> f32 {
 }
 
 // One output's part of the cost.
-fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: f32) -> f32 {
+fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
     switch (p.cost) {
         case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
         case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
-        default: { return yj * (log_sum - zj); }
+        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
     }
 }
 
 // The cost of the row that starts at first. All 64 lanes call it.
 fn row_cost_of(first: u32, lane: u32) -> f32 {
-    var log_sum = 0.0;
+    var log_sum = vec2(0.0, 0.0);
     if (p.cost == 2u) { log_sum = log_sum_exp(first, lane); }
     var sum = 0.0;
     for (var j = lane; j < p.outputs; j += 64u) {

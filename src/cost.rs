@@ -91,14 +91,15 @@ impl Cost {
         }
     }
 
-    /// One output's part of a row's cost. `log_sum` is the row's `ln sum_k e^z_k`, used by the categorical one alone.
+    /// One output's part of a row's cost. `m` is the row's largest `z`, `log_sum` its `ln sum_k e^(z_k - m)`; the categorical one
+    /// alone uses them. Added up before `z` is taken off, they would lose what the smaller one has to say.
     #[inline]
-    pub(crate) fn term<T: Real>(self, z: T, a: T, y: T, log_sum: T) -> T {
+    pub(crate) fn term<T: Real>(self, z: T, a: T, y: T, [m, log_sum]: [T; 2]) -> T {
         match self {
             Self::Quadratic => T::exact(0.5) * ((a - y) * (a - y)),
             // -[y ln s(z) + (1-y) ln(1 - s(z))] = max(z, 0) - z y + ln(1 + e^-|z|)
             Self::BinaryCrossEntropy => T::ZERO.larger(z) - z * y + (-z.abs()).exp().ln_1p(),
-            Self::CategoricalCrossEntropy => y * (log_sum - z),
+            Self::CategoricalCrossEntropy => y * ((m - z) + log_sum),
         }
     }
 }

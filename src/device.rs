@@ -12,6 +12,9 @@ use crate::plan::Limits;
 /// The environment variable that overrides [`Device::auto`].
 const DEVICE_VARIABLE: &str = "WGRAD_DEVICE";
 
+/// More threads than any machine has.
+const MOST_THREADS: usize = 1024;
+
 /// A device to build networks on. Cheap to clone; clones share the GPU device and its compiled kernels.
 ///
 /// ```
@@ -55,14 +58,16 @@ impl Device {
         Self::cpu_because("it was asked for", 0)
     }
 
-    /// The CPU backend with this many threads for large products; 0 means as many as rayon has. The results have the same bits
-    /// whatever the number.
+    /// The CPU backend with this many threads for large products, at most 1024; 0 means as many as rayon has. The results have
+    /// the same bits whatever the number.
     #[must_use]
     pub fn cpu_with_threads(threads: usize) -> Self {
         Self::cpu_because("it was asked for", threads)
     }
 
     fn cpu_because(reason: &str, threads: usize) -> Self {
+        // A product is cut into as many parts; cutting it into millions would take for ever.
+        let threads = threads.min(MOST_THREADS);
         Self { place: Place::Cpu(cpu::Threads(threads)), reason: reason.into(), limits: Limits::HOST }
     }
 
@@ -274,6 +279,15 @@ impl Device {
             Place::Cpu(threads) => Engine::cpu(cpu::Engine::new(*threads)),
             #[cfg(feature = "gpu")]
             Place::Gpu(context) => Engine::gpu(crate::gpu::Engine::new(Arc::clone(context), self.limits)),
+        }
+    }
+
+    /// As [`engine`](Self::engine), for plans and buffers that anyone may have written: shaders keep wgpu's run-time checks.
+    pub(crate) fn checked_engine(&self) -> Engine {
+        match &self.place {
+            Place::Cpu(_) => self.engine(),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(context) => Engine::gpu(crate::gpu::Engine::checked(Arc::clone(context), self.limits)),
         }
     }
 }

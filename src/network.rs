@@ -305,10 +305,11 @@ impl Network {
         let (costs, arena) = {
             let mut state = self.lock();
             let session = state.ready(self, Goal::Gradients, Some(cost), live)?;
-            session.step(&mut state.engine, x, y, live, None)?;
+            let done = session.step(&mut state.engine, x, y, live, None);
             let costs = session.read(&mut state.engine, Role::StepCost, 1);
             let arena = session.read(&mut state.engine, Role::Gradients, self.len);
             state.keep(Key { goal: Goal::Gradients, cost: Some(cost) }, session);
+            done?;
             (costs, arena)
         };
         let cost = mean(&costs.await?, live);

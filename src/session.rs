@@ -7,7 +7,7 @@ use crate::backend::{Engine, Prepared, Slot, buffer};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::plan::{Format, Goal, Plan, PlanKind, Request, Role, Source};
+use crate::plan::{Format, Plan, PlanKind, Request, Role, Source};
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
@@ -192,12 +192,20 @@ impl Resident {
     ) -> Result<Self> {
         let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
         let rows = request.rows;
-        let session = Session::open(engine, kind, &Request { source: words.source, ..*request }, parameters)?;
-        session.write(engine, Role::Inputs, &words.inputs)?;
-        session.write(engine, Role::Targets, &words.targets)?;
-        Ok(Self { session, len, steps: len.div_ceil(rows), chunk: 1 })
+        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, parameters)?;
+        let written = session
+            .write(engine, Role::Inputs, &words.inputs)
+            .and_then(|()| session.write(engine, Role::Targets, &words.targets));
+        match written {
+            Ok(()) => Ok(Self { session, len, steps: len.div_ceil(rows), chunk: 1 }),
+            Err(error) => {
+                session.close(engine);
+                Err(error)
+            }
+        }
     }
 
+    /// Gives the data set's buffers back.
     pub(crate) fn close(&mut self, engine: &mut Engine) {
         self.session.close(engine);
     }
@@ -289,7 +297,6 @@ pub(crate) fn parameters(engine: &mut Engine, len: usize) -> Result<Slot> {
 /// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data, and so small that the
 /// limits allow it.
 pub(crate) fn evaluation_rows(kind: PlanKind, request: &Request<'_>, len: usize) -> usize {
-    debug_assert_ne!(request.goal, Goal::Train);
     let mut rows = len.clamp(1, 1000);
     while rows > 1 && matches!(Plan::new(kind, &Request { rows, ..*request }), Err(Error::Limit { .. })) {
         rows /= 2;

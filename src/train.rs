@@ -173,6 +173,15 @@ impl<'a> Trainer<'a> {
                 break;
             }
         }
+        if test.is_none() {
+            // Costs are taken before each step, so only the parameters can tell that the last one was too large.
+            drop(run);
+            let parameters = net.parameters_async().await?;
+            if !parameters.iter().all(|w| w.is_finite()) {
+                let steps = train.len().div_ceil(self.batch_size);
+                return Err(Error::Diverged { epoch: history.epochs.len().max(1), step: steps, cost: f32::NAN });
+            }
+        }
         Ok(history)
     }
 
@@ -192,5 +201,32 @@ impl<'a> Trainer<'a> {
     #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
     pub fn fit(&mut self, net: &mut Network, train: &Dataset, test: Option<&Dataset>) -> Result<History> {
         crate::blocking::block_on(self.fit_async(net, train, test))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Element;
+    use crate::{Activation, Device, Sgd};
+
+    /// The slot that the next buffer gets after a run with this callback.
+    #[allow(clippy::unwrap_used, reason = "a test")]
+    fn next_slot(callback: fn(Event<'_>) -> ControlFlow<()>) -> crate::backend::Slot {
+        let mut net =
+            Network::new(2).dense(3, Activation::Tanh).dense(1, Activation::Sigmoid).build(&Device::cpu()).unwrap();
+        let data = Dataset::new(vec![0.0, 1.0, 1.0, 0.0], 2, vec![0.0, 1.0], 1).unwrap();
+        let mut trainer = Trainer::new(Cost::Quadratic, Sgd::new(0.1)).epochs(2).on_event(callback);
+        let run = std::panic::AssertUnwindSafe(|| pollster::block_on(trainer.fit_async(&mut net, &data, Some(&data))));
+        let _ = std::panic::catch_unwind(run);
+        net.parts().0.alloc(&crate::backend::buffer("next", 1, Element::F32)).unwrap()
+    }
+
+    /// The buffers of a run are free again, whatever its end: the next one is one of theirs.
+    #[test]
+    fn a_run_gives_its_buffers_back_when_its_callback_panics() {
+        let whole = next_slot(|_| ControlFlow::Continue(()));
+        assert_eq!(whole, next_slot(|_| ControlFlow::Break(())));
+        assert_eq!(whole, next_slot(|_| panic!("a callback that panics")));
     }
 }

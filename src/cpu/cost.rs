@@ -35,9 +35,9 @@ pub(crate) fn row_cost<T: Real>(p: &Params, y: &[T], a: &[T], z: &[T]) -> T {
     let cost = Cost::from_code(p.cost);
     let log_sum = if cost == Cost::CategoricalCrossEntropy {
         let m = largest(z);
-        m + z.iter().fold(T::ZERO, |sum, &z| sum + (z - m).exp()).ln()
+        [m, z.iter().fold(T::ZERO, |sum, &z| sum + (z - m).exp()).ln()]
     } else {
-        T::ZERO
+        [T::ZERO; 2]
     };
     z.iter().zip(a).zip(y).fold(T::ZERO, |sum, ((&z, &a), &y)| sum + cost.term(z, a, y, log_sum))
 }

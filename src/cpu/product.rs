@@ -35,8 +35,14 @@ pub(super) fn product(
         }
         return;
     }
-    let last = |view: View<'_>, rows: usize, columns: usize| (rows - 1) * view.row + (columns - 1) * view.column;
-    assert!(out.len() >= m * n && last(left, m, k) < left.data.len() && last(right, k, n) < right.data.len());
+    // Saturating: where a usize has 32 bits a product could wrap round to a small one, and pass.
+    let last = |view: View<'_>, rows: usize, columns: usize| {
+        let (down, along) = ((rows - 1).saturating_mul(view.row), (columns - 1).saturating_mul(view.column));
+        down.saturating_add(along)
+    };
+    assert!(
+        out.len() >= m.saturating_mul(n) && last(left, m, k) < left.data.len() && last(right, k, n) < right.data.len()
+    );
     // Measured against gemm on products from 10x10x30 to 1024x1024x1024 (docs/measurements.md): it wins but for these two.
     let dot = left.column == 1 && right.row == 1 && factor.to_bits() == 1.0_f32.to_bits();
     if dot && m <= DOT_ROWS && k >= DOT_TERMS {
@@ -44,14 +50,11 @@ pub(super) fn product(
     }
     // With one row or column gemm adds each term to `out` by itself, where the small ones are lost.
     let line = keep && (m == 1 || n == 1);
-    if right.column == 1 && (line || m * n * k <= OUTER_MOST) {
+    let multiplications = m.saturating_mul(n).saturating_mul(k);
+    if right.column == 1 && (line || multiplications <= OUTER_MOST) {
         return outer_form([m, n, k], out, keep, factor, left, right);
     }
-    let parallelism = if m.saturating_mul(n).saturating_mul(k) < PARALLEL_FROM {
-        Parallelism::None
-    } else {
-        Parallelism::Rayon(threads.0)
-    };
+    let parallelism = if multiplications < PARALLEL_FROM { Parallelism::None } else { Parallelism::Rayon(threads.0) };
     // SAFETY: gemm reads left at r * row + c * column for r < m, c < k, right likewise for r < k, c < n, and reads and writes
     // out at r * n + c for r < m, c < n. All strides are non-negative, so the largest index is that of the last element, which
     // the assertion above holds below each length. `out` is borrowed mutably, so it overlaps neither. A slice's length in

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -15,15 +16,23 @@ use crate::plan::Limits;
 /// invocation after 65,535.
 const SOFTWARE_ITERATIONS: u64 = 30_000;
 
+/// Bytes of buffer writes that may wait for the next submission. Networks that are built or loaded but never run would hold on
+/// to all that was ever written otherwise.
+const MOST_WRITTEN: u64 = 16 << 20;
+
 /// What several engines on one device share.
 pub(crate) struct Context {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) info: wgpu::AdapterInfo,
-    /// Whether shaders keep wgpu's run-time checks.
+    /// Whether shaders keep wgpu's run-time checks, even where the crate makes plans and indices itself.
     pub(crate) checked: bool,
-    pipelines: Mutex<HashMap<(Kernel, Tiling), Arc<Pipeline>>>,
+    pipelines: Mutex<HashMap<(Kernel, Tiling, bool), Arc<Pipeline>>>,
     health: Arc<Health>,
+    /// Bytes of buffer writes that wait for the next submission; wgpu keeps each in memory of its own until then.
+    written: AtomicU64,
+    /// Submissions of ours that are done.
+    finished: Arc<AtomicU64>,
 }
 
 /// What the device reported from outside any call of ours. Only devices made here report it: on an application's device no
@@ -81,6 +90,32 @@ impl Context {
             checked: std::env::var("WGRAD_CHECKED").is_ok_and(|v| v == "1"),
             pipelines: Mutex::default(),
             health: Arc::default(),
+            written: AtomicU64::new(0),
+            finished: Arc::default(),
+        }
+    }
+
+    /// Hands commands to the queue, or only the buffer writes that wait for the next submission.
+    pub(crate) fn submit(&self, commands: Option<wgpu::CommandBuffer>) {
+        self.written.store(0, Ordering::Relaxed);
+        self.queue.submit(commands);
+        let finished = Arc::clone(&self.finished);
+        self.queue.on_submitted_work_done(move || {
+            finished.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    /// How many submissions of ours are done: by this a wait sees that the device goes on.
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Writes into a buffer, in place for every later submission.
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        self.queue.write_buffer(buffer, offset, bytes);
+        let more = bytes.len() as u64;
+        if self.written.fetch_add(more, Ordering::Relaxed).saturating_add(more) > MOST_WRITTEN {
+            self.submit(None);
         }
     }
 
@@ -100,8 +135,9 @@ impl Context {
     }
 
     /// The kernel's pipeline, made at its first use and shared from then on.
-    pub(crate) fn pipeline(&self, kernel: Kernel, tiling: Tiling) -> Result<Arc<Pipeline>> {
-        if let Some(pipeline) = lock(&self.pipelines).get(&(kernel, tiling)) {
+    pub(crate) fn pipeline(&self, kernel: Kernel, tiling: Tiling, checked: bool) -> Result<Arc<Pipeline>> {
+        let key = (kernel, tiling, checked);
+        if let Some(pipeline) = lock(&self.pipelines).get(&key) {
             return Ok(Arc::clone(pipeline));
         }
         let (need, have) = (kernel.info().bindings.len(), self.device.limits().max_storage_buffers_per_shader_stage);
@@ -115,8 +151,8 @@ impl Context {
             });
         }
         let label = format!("the pipeline of kernel {}", kernel.name());
-        let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, tiling, self.checked))?);
-        lock(&self.pipelines).insert((kernel, tiling), Arc::clone(&pipeline));
+        let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, tiling, checked))?);
+        lock(&self.pipelines).insert(key, Arc::clone(&pipeline));
         Ok(pipeline)
     }
 

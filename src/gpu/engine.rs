@@ -18,6 +18,8 @@ pub(crate) struct Engine {
     context: Arc<Context>,
     buffers: Vec<Option<wgpu::Buffer>>,
     limits: Limits,
+    /// Whether shaders keep wgpu's run-time checks.
+    checked: bool,
 }
 
 /// What a plan needs on the GPU: everything a step sets, made once.
@@ -36,11 +38,17 @@ struct RecordedStep {
 impl Engine {
     /// `limits` are at most those of the context; tests lower them.
     pub(crate) fn new(context: Arc<Context>, limits: Limits) -> Self {
-        Self { context, buffers: Vec::new(), limits }
+        let checked = context.checked;
+        Self { context, buffers: Vec::new(), limits, checked }
+    }
+
+    /// As [`new`](Self::new), with wgpu's run-time checks in every shader.
+    pub(crate) fn checked(context: Arc<Context>, limits: Limits) -> Self {
+        Self { checked: true, ..Self::new(context, limits) }
     }
 
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
-        let size = (spec.len.max(1) * 4) as u64;
+        let size = (spec.len.max(1) as u64).saturating_mul(4);
         let limit = self.limits.max_binding_bytes;
         if size > limit {
             return Err(Error::Limit {
@@ -78,14 +86,14 @@ impl Engine {
         let buffer = self.buffer(slot)?;
         let bytes: &[u8] = bytemuck::cast_slice(words);
         self.context.scope("a buffer write", bytes.len() as u64, || {
-            self.context.queue.write_buffer(buffer, offset as u64 * 4, bytes);
+            self.context.write(buffer, offset as u64 * 4, bytes);
         })
     }
 
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
-            let pipeline = self.context.pipeline(step.kernel, self.limits.tiling)?;
+            let pipeline = self.context.pipeline(step.kernel, self.limits.tiling, self.checked)?;
             let grid = self.limits.grid(step.kernel, step.kernel.groups(&step.params, self.limits.tiling))?;
             let buffers = step.bindings.iter().map(|id| self.buffer(slots[id.0])).collect::<Result<Vec<_>>>()?;
             let bind_group = self.context.scope(&step.label, UNIFORM_BYTES, || {
@@ -136,7 +144,7 @@ impl Engine {
                     }
                 }
             }
-            context.queue.submit([encoder.finish()]);
+            context.submit(Some(encoder.finish()));
         })
     }
 
@@ -154,7 +162,7 @@ impl Engine {
             });
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, Some(size));
-            self.context.queue.submit([encoder.finish()]);
+            self.context.submit(Some(encoder.finish()));
             staging
         })?;
         Readback::new(Arc::clone(&self.context), staging)

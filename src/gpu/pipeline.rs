@@ -60,10 +60,10 @@ fn module(device: &wgpu::Device, file: &'static str, checked: bool) -> wgpu::Sha
     if checked {
         return device.create_shader_module(descriptor);
     }
-    // SAFETY: without the checks a shader must not index out of bounds and must end its loops. Every load and store in
-    // shaders/ is masked by the sizes in Params; the planner gives each buffer at least the length that those sizes imply;
-    // labels and the order, which index other buffers, are checked against the data set's length and the class count when they
-    // are made. Loops run over those same sizes. The parity tests run every kernel with guard words round every buffer, and
-    // once more with the checks on.
+    // SAFETY: without the checks a shader must not index out of bounds and must end its loops. Every load and store in shaders/
+    // is masked by the sizes in Params; the planner gives each buffer at least the length that those sizes imply; the order and
+    // the step number, which index other buffers, are made by this crate alone, for the length of the data set. A plan or a
+    // buffer that a caller can write (verify::DeviceRunner) keeps the checks. Loops run over those same sizes. The parity tests
+    // run every kernel with guard words behind every buffer, and once more with the checks on.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }

@@ -14,7 +14,7 @@ use super::context::Context;
 use crate::error::{Error, Result};
 use crate::session::Stopwatch;
 
-/// A submission lasts a tenth of a second or so; a device that is silent this long is hung.
+/// A submission lasts a tenth of a second or so; a device that finishes none for this long is hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a wait looks again and again before it lies down between two looks, and for how long then at most.
 const EAGER: Duration = Duration::from_micros(200);
@@ -94,7 +94,9 @@ impl<T: Send + 'static> Answer<T> {
         if crate::blocking::allowed() {
             return poll_until(context, &self.there, what);
         }
-        if poll(context).is_err() || self.there.load(Ordering::Acquire) {
+        // After a failed poll the answer may never come.
+        poll(context)?;
+        if self.there.load(Ordering::Acquire) {
             return Ok(());
         }
         let (sender, receiver) = oneshot_channel();
@@ -111,7 +113,8 @@ impl<T: Send + 'static> Answer<T> {
     }
 }
 
-/// Polls until the flag is set, with an end to its patience.
+/// Polls until the flag is set. Its patience starts anew with each submission that is done: many may be queued before the one
+/// that is waited for.
 ///
 /// It looks and naps, in place of wgpu's own wait: that one holds a lock which other threads need to drop a buffer, and which
 /// then stalls their submissions; and where its time runs out just as another thread's submission finds the queue empty,
@@ -119,6 +122,7 @@ impl<T: Send + 'static> Answer<T> {
 #[cfg(not(target_arch = "wasm32"))]
 fn poll_until(context: &Context, there: &AtomicBool, what: &'static str) -> Result<()> {
     let start = Instant::now();
+    let (mut finished, mut news) = (context.finished(), start);
     let mut nap = Duration::from_micros(20);
     loop {
         poll(context)?;
@@ -126,8 +130,11 @@ fn poll_until(context: &Context, there: &AtomicBool, what: &'static str) -> Resu
             return Ok(());
         }
         context.healthy()?;
+        if context.finished() != finished {
+            (finished, news) = (context.finished(), Instant::now());
+        }
         let waited = start.elapsed();
-        if waited > PATIENCE {
+        if news.elapsed() > PATIENCE {
             return Err(Error::Timeout { what, seconds: PATIENCE.as_secs() });
         }
         if waited < EAGER {

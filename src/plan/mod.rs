@@ -14,7 +14,7 @@ mod textbook;
 use crate::activation::by_name;
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params, Tiling};
-use crate::layer::Layer;
+use crate::layer::{Layer, layout};
 use crate::{Activation, Cost};
 
 /// How finely a step is cut into kernels.
@@ -256,7 +256,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Pairing`] for a cost that does not go with the output activation; [`Error::Limit`] for a size that the
-    /// limits do not allow; [`Error::InvalidOption`] for a batch of no rows or a missing cost.
+    /// limits do not allow; [`Error::InvalidOption`] for a batch of no rows or a missing cost; [`Error::Architecture`] for layers
+    /// that are not laid out as those of a network; [`Error::Empty`] for a data set without rows.
     pub fn new(kind: PlanKind, request: &Request<'_>) -> Result<Self> {
         let mut builder = Builder::new(kind, *request)?;
         match kind {
@@ -288,6 +289,14 @@ impl<'a> Builder<'a> {
         let (Some(first), Some(last)) = (request.layers.first(), request.layers.last()) else {
             return Err(Error::Architecture { problem: "it has no layers".to_owned() });
         };
+        // A layer's fields are public: what is not laid out as a network's layers are would make kernels reach elsewhere.
+        let dense: Vec<_> = request.layers.iter().map(|layer| (layer.outputs, layer.activation)).collect();
+        if layout(first.inputs, &dense)?.0 != request.layers {
+            return Err(Error::Architecture { problem: "its layers do not lie one after another".to_owned() });
+        }
+        if matches!(request.source, Source::Dataset { len: 0, .. }) {
+            return Err(Error::Empty { what: "the data set of the plan".to_owned() });
+        }
         let rows = match u32::try_from(request.rows) {
             Ok(rows) if (1..=1 << 24).contains(&rows) => rows,
             _ => {

@@ -56,10 +56,17 @@ impl Case {
     /// live row counts; every kernel has at most [`Case::variants`] of them.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size of the shape is 0, or two of them make more than 2^24 elements.
     #[must_use]
     pub fn new(kernel: Kernel, shape: Shape, fill: Fill, variant: u32, seed: u64) -> Self {
+        assert!(Self::fits(shape), "shape {shape:?}");
         Maker::new(kernel, shape, fill, variant, seed).make()
+    }
+
+    /// Whether there can be cases of this shape: offsets are 32-bit numbers.
+    pub(crate) fn fits([rows, inputs, outputs]: Shape) -> bool {
+        let pairs = [[rows, inputs], [rows, outputs], [inputs, outputs]];
+        pairs.iter().all(|pair| (1..=1 << 24).contains(&(u64::from(pair[0]) * u64::from(pair[1]))))
     }
 
     /// How many variants a kernel has.
@@ -188,7 +195,7 @@ impl Case {
 }
 
 /// The parts of a sum that are tried.
-const PARTS: u32 = 3;
+const PARTS: u32 = 4;
 
 /// The activations that have a code of their own.
 fn elementwise() -> Vec<Activation> {
@@ -251,14 +258,19 @@ impl Maker {
         }
     }
 
-    /// The whole sum; its end, or its middle, which have to be added to what is there.
+    /// 0: the whole sum; 1, 2: its end or its middle, which have to be added to what is there; 3: its first part, which
+    /// overwrites.
     fn part(&mut self, which: u32) {
         let whole = self.p.k_end;
-        if which > 0 && whole >= 2 {
-            self.p.k_begin = whole / 3 + 1;
-            if which == 2 {
-                self.p.k_end = (self.p.k_begin + 1).max(whole - whole / 4);
+        match which {
+            1 | 2 if whole >= 2 => {
+                self.p.k_begin = whole / 3 + 1;
+                if which == 2 {
+                    self.p.k_end = (self.p.k_begin + 1).max(whole - whole / 4);
+                }
             }
+            3 => self.p.k_end = whole.div_ceil(2),
+            _ => {}
         }
     }
 

@@ -41,15 +41,26 @@ pub struct DeviceRunner {
 }
 
 impl DeviceRunner {
-    /// Makes the plan's buffers on the device.
+    /// Makes the plan's buffers on the device. Shaders keep wgpu's run-time checks here, whatever the device's setting: the plan
+    /// and what is written into its buffers may come from anywhere.
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::Shape`] for a step whose bindings are not those of its kernel; what the device reports.
     pub fn new(device: &Device, plan: &Plan) -> Result<Self> {
-        let mut engine = device.engine();
+        check_bindings(plan)?;
+        let mut engine = device.checked_engine();
         let slots = plan.buffers.iter().map(|spec| engine.alloc(spec)).collect::<Result<Vec<_>>>()?;
         let prepared = engine.prepare(plan.clone(), slots)?;
         Ok(Self { name: device.adapter(), engine, prepared })
+    }
+
+    /// The number of a buffer that the plan has.
+    fn known(&self, BufferId(id): BufferId) -> Result<usize> {
+        let buffers = self.prepared.slots.len();
+        if id < buffers {
+            return Ok(id);
+        }
+        Err(Error::shape("the number of a buffer", format!("below {buffers}"), id.to_string()))
     }
 }
 
@@ -59,17 +70,41 @@ impl Runner for DeviceRunner {
     }
 
     fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<()> {
-        self.engine.write(self.prepared.slots[buffer.0], 0, words)
+        let slot = self.prepared.slots[self.known(buffer)?];
+        self.engine.write(slot, 0, words)
     }
 
     fn run(&mut self, step: usize) -> Result<()> {
+        let steps = self.prepared.plan.steps.len();
+        if step >= steps {
+            return Err(Error::shape("the number of a step", format!("below {steps}"), step.to_string()));
+        }
         self.engine.run(&self.prepared, step..step + 1, 1)
     }
 
     async fn read(&mut self, buffer: BufferId) -> Result<Vec<u32>> {
-        let len = self.prepared.plan.buffers[buffer.0].len;
-        self.engine.read(self.prepared.slots[buffer.0], len).await
+        let id = self.known(buffer)?;
+        self.engine.read(self.prepared.slots[id], self.prepared.plan.buffers[id].len).await
     }
+}
+
+/// Whether every step of a plan binds buffers that exist, as many and of the kind that its kernel wants, and none that it writes
+/// a second time.
+fn check_bindings(plan: &Plan) -> Result<()> {
+    for step in &plan.steps {
+        let row = step.kernel.info().bindings;
+        let fits = |id: &BufferId, want: Element| plan.buffers.get(id.0).is_some_and(|spec| spec.element == want);
+        let once = |at: usize| step.bindings.iter().filter(|&&id| id == step.bindings[at]).count() == 1;
+        let good = step.bindings.len() == row.len()
+            && step.bindings.iter().zip(row).all(|(id, binding)| fits(id, binding.element))
+            && (0..row.len()).all(|at| row[at].access == Access::In || once(at));
+        if !good {
+            let what = format!("the bindings of step '{}'", step.label);
+            let want = format!("{} buffers as kernel {} has them", row.len(), step.kernel.name());
+            return Err(Error::shape(what, want, format!("{:?}", step.bindings)));
+        }
+    }
+    Ok(())
 }
 
 /// What [`lockstep_async`] saw.
@@ -169,6 +204,13 @@ fn distance(words: &[u32], want: &Buffer<Tracked>, terms: u64) -> Worst {
                 }
             }
         }
+    }
+    let wanted = match want {
+        Buffer::Word(want) => want.len(),
+        Buffer::Real(want) => want.len(),
+    };
+    if words.len() != wanted {
+        worst.ratio = f64::INFINITY;
     }
     worst
 }

@@ -171,12 +171,12 @@ fn slope(f: Activation, a: Tracked) -> Tracked {
 
 fn row_cost(cost: Cost, z: &[Tracked], a: &[Tracked], y: &[Tracked]) -> Tracked {
     let m = largest(z);
-    let log_sum = || m + z.iter().fold(Tracked::ZERO, |sum, &z| sum + (z - m).exp()).ln();
+    let log_sum = || z.iter().fold(Tracked::ZERO, |sum, &z| sum + (z - m).exp()).ln();
     let log_sum = if cost == Cost::CategoricalCrossEntropy { log_sum() } else { Tracked::ZERO };
     let term = |j: usize| match cost {
         Cost::Quadratic => times(Tracked::exact(0.5), times(a[j] - y[j], a[j] - y[j])),
         Cost::BinaryCrossEntropy => Tracked::ZERO.larger(z[j]) - times(z[j], y[j]) + (-z[j].abs()).exp().ln_1p(),
-        _ => times(y[j], log_sum - z[j]),
+        _ => times(y[j], (m - z[j]) + log_sum),
     };
     (0..y.len()).fold(Tracked::ZERO, |sum, j| sum + term(j))
 }
