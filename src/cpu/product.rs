@@ -8,7 +8,7 @@ use crate::Activation;
 use crate::kernel::{Kernel, Params};
 
 /// Below this many multiplications a product stays on the calling thread: waking others takes longer than they save, and on a
-/// busy machine much longer (docs/measurements.md).
+/// busy machine much longer (docs/rejected.md).
 const PARALLEL_FROM: usize = 1 << 24;
 
 /// A few rows by long sums, `a w^T` of a small batch: gemm would transpose `w` every time.
@@ -43,7 +43,7 @@ pub(super) fn product(
     assert!(
         out.len() >= m.saturating_mul(n) && last(left, m, k) < left.data.len() && last(right, k, n) < right.data.len()
     );
-    // Measured against gemm on products from 10x10x30 to 1024x1024x1024 (docs/measurements.md): it wins but for these two.
+    // Measured against gemm on products from 10x10x30 to 1024x1024x1024 (docs/rejected.md): it wins but for these two.
     let dot = left.column == 1 && right.row == 1 && factor.to_bits() == 1.0_f32.to_bits();
     if dot && m <= DOT_ROWS && k >= DOT_TERMS {
         return dot_form([m, n, k], out, keep, left, right.transposed());

@@ -56,7 +56,7 @@ impl Case {
     /// live row counts; every kernel has at most [`Case::variants`] of them.
     ///
     /// # Panics
-    /// If a size of the shape is 0, or two of them make more than 2^24 elements.
+    /// If a size of the shape is not from 1 to 65,536, or two of them make more than 2^24 elements.
     #[must_use]
     pub fn new(kernel: Kernel, shape: Shape, fill: Fill, variant: u32, seed: u64) -> Self {
         assert!(Self::fits(shape), "shape {shape:?}");
@@ -64,9 +64,10 @@ impl Case {
     }
 
     /// Whether there can be cases of this shape: offsets are 32-bit numbers.
-    pub(crate) fn fits([rows, inputs, outputs]: Shape) -> bool {
-        let pairs = [[rows, inputs], [rows, outputs], [inputs, outputs]];
-        pairs.iter().all(|pair| (1..=1 << 24).contains(&(u64::from(pair[0]) * u64::from(pair[1]))))
+    pub(crate) fn fits(shape: Shape) -> bool {
+        let [rows, inputs, outputs] = shape.map(u64::from);
+        let largest = (rows * inputs).max(rows * outputs).max(inputs * outputs);
+        shape.iter().all(|size| (1..=1 << 16).contains(size)) && largest <= 1 << 24
     }
 
     /// How many variants a kernel has.
