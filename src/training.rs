@@ -274,8 +274,11 @@ fn resident(
     let words = Words::of(data);
     let layers = net.layers().to_vec();
     let mut request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, 1) };
-    let kind = net.plan();
-    request.rows = rows.unwrap_or_else(|| session::evaluation_rows(kind, &request, data.len()));
+    request.rows = rows.unwrap_or(request.rows);
+    let kind = net.kind(&request);
+    if rows.is_none() {
+        request.rows = session::evaluation_rows(kind, &request, data.len());
+    }
     let (engine, parameters) = net.parts();
     Resident::open(engine, kind, &request, parameters, &words)
 }
