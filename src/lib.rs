@@ -73,6 +73,7 @@ mod layer;
 mod network;
 mod optimizer;
 pub mod plan;
+mod population;
 mod random;
 pub mod real;
 pub mod reference;
@@ -93,6 +94,7 @@ pub use init::Init;
 pub use layer::Layer;
 pub use network::{Evaluation, Gradients, Network, NetworkBuilder};
 pub use optimizer::{Optimizer, Sgd};
+pub use population::{Population, PopulationReport};
 pub use train::{EpochReport, Event, History, Trainer};
 pub use training::{Stepped, Training};
 #[cfg(feature = "gpu")]

@@ -208,12 +208,22 @@ impl Network {
         let (len, format) = (batch_size.max(1), Format::F32);
         let source = Source::Dataset { len, inputs: format, targets: format };
         let request = self.request(Goal::Train, Cost::Quadratic, source, batch_size);
-        self.forced.map_or_else(|| request.choice(), |kind| (kind, "it was asked for"))
+        match self.forced {
+            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => {
+                (PlanKind::Fused, "the persistent plan that was asked for is for GPUs")
+            }
+            Some(kind) => (kind, "it was asked for"),
+            None => request.choice(),
+        }
     }
 
     /// The kind of plan for a request of this network.
     pub(crate) fn kind(&self, request: &Request<'_>) -> PlanKind {
-        self.forced.unwrap_or_else(|| request.choice().0)
+        match self.forced {
+            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => PlanKind::Fused,
+            Some(kind) => kind,
+            None => request.choice().0,
+        }
     }
 
     /// What this network has asked of its device so far.
@@ -387,6 +397,12 @@ impl Network {
     pub(crate) fn parts(&mut self) -> (&mut Engine, Slot) {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         (&mut state.engine, state.parameters)
+    }
+
+    /// Replaces all parameters by numbers that may be what a run that diverged left.
+    pub(crate) fn load(&mut self, parameters: &[f32]) -> Result<()> {
+        let (engine, slot) = self.parts();
+        engine.write_f32(slot, 0, parameters)
     }
 
     /// Whether `numbers` are whole rows of `columns`, at least one, all finite; returns how many.

@@ -252,7 +252,7 @@ fn at_once<T>(future: &mut Later<T>) -> Option<Result<T>> {
 }
 
 /// The report of an epoch of training, still without an evaluation.
-fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores) -> Result<EpochReport> {
+pub(crate) fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores) -> Result<EpochReport> {
     if let Some((step, cost)) = scores.first_not_finite() {
         return Err(Error::Diverged { epoch, step: step + 1, cost });
     }
@@ -283,32 +283,16 @@ fn resident(
     Resident::open(engine, kind, &request, parameters, &words)
 }
 
-/// All steps of a walk, with two submissions in flight; `None` if the callback ended it.
+/// All steps of a walk; `None` if the callback ended it.
 async fn walk(
     net: &mut Network,
     resident: &mut Resident,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Scores>> {
     let engine = net.parts().0;
-    let steps = resident.steps();
-    let mut submitted = 0;
-    let mut done = 0;
-    let mut in_flight = None;
-    let mut watch = Stopwatch::start();
-    while submitted < steps {
-        let count = resident.submit(engine, steps - submitted)?;
-        submitted += count;
-        let earlier = in_flight.replace((count, engine.done()));
-        if let Some((count, finished)) = earlier {
-            finished.await?;
-            resident.adapt(count, watch.elapsed());
-            watch = Stopwatch::start();
-            done += count;
-            if progress(done).is_break() {
-                return Ok(None);
-            }
-        }
+    if !resident.walk(engine, &mut progress).await? {
+        return Ok(None);
     }
     let scores = resident.scores(engine).await?;
-    if progress(steps).is_break() { Ok(None) } else { Ok(Some(scores)) }
+    if progress(resident.steps()).is_break() { Ok(None) } else { Ok(Some(scores)) }
 }
