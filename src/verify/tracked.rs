@@ -116,6 +116,10 @@ impl Real for Tracked {
         Self::exact_value(x.into())
     }
 
+    fn constant(x: f64) -> Self {
+        Self::exact_value(x)
+    }
+
     #[allow(clippy::cast_possible_truncation, reason = "rounding to f32 is what this is for")]
     fn to_f32(self) -> f32 {
         self.value as f32
@@ -138,9 +142,24 @@ impl Real for Tracked {
         self.function(value, 1.0 / self.value, intrinsic)
     }
 
-    /// As the logarithm of a number between 1 and 2.
+    /// A series of positive terms, and two divisions of 2.5 ULP each.
     fn ln_1p(self) -> Self {
-        self.function(self.value.ln_1p(), 1.0 / (1.0 + self.value), 4.0)
+        let value = self.value.ln_1p();
+        self.function(value, 1.0 / (1.0 + self.value), 10.0 * value)
+    }
+
+    /// From `e^x`, which near 0 costs an absolute error; the series above -0.2 is better than that.
+    fn exp_m1(self) -> Self {
+        let (value, e) = (self.value.exp_m1(), self.value.exp());
+        self.function(value, e, e * (3.0 + 2.0 * self.value.abs()) + 4.0 * value.abs() + 1.0)
+    }
+
+    /// `e^(-x^2/2)`, whose argument is rounded twice, times a polynomial of 9 terms.
+    fn normal_tail(self) -> Self {
+        let square = self.value * self.value;
+        let value = 0.5 * libm::erfc(self.value.abs() * std::f64::consts::FRAC_1_SQRT_2);
+        let density = (-0.5 * square).exp() / std::f64::consts::TAU.sqrt();
+        self.function(value, density, value * (12.0 + 2.0 * square))
     }
 
     /// From `e^(-2|x|)`, which near 0 costs an absolute error; the series below 0.02 is better than that.
