@@ -70,6 +70,7 @@ mod gpu;
 mod init;
 pub mod kernel;
 mod layer;
+mod metrics;
 mod network;
 mod optimizer;
 pub mod plan;
@@ -78,7 +79,6 @@ pub mod real;
 pub mod reference;
 mod session;
 mod train;
-mod training;
 pub mod verify;
 
 pub use activation::Activation;
@@ -91,10 +91,13 @@ pub use device::Device;
 pub use error::{Error, Result};
 pub use init::Init;
 pub use layer::Layer;
-pub use network::{Evaluation, Gradients, Network, NetworkBuilder};
+pub use metrics::{Confusion, Evaluation, Metrics, OutputErrors};
+pub use network::{Gradients, Network, NetworkBuilder};
 pub use optimizer::{Optimizer, Sgd};
-pub use train::{EpochReport, Event, History, Trainer};
-pub use training::{Stepped, Training};
+pub use train::{
+    EarlyStopping, EpochReport, Event, History, Metric, Moment, Plateau, Schedule, Slowed, Span, Stepped, StopReason,
+    Trainer, Training, Watch,
+};
 #[cfg(feature = "gpu")]
 pub use wgpu;
 

@@ -91,14 +91,14 @@ impl Session {
         engine.run(&self.prepared, 0..self.prepared.plan.steps.len(), times)
     }
 
-    /// The first `len` words of the buffer with this role; none where the plan has no such buffer.
+    /// The first `len` words of the buffer with this role, or all it has; none where the plan has no such buffer.
     pub(crate) fn read(
         &self,
         engine: &mut Engine,
         role: Role,
         len: usize,
     ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
-        let read = self.find(role).map(|(slot, _)| engine.read(slot, len));
+        let read = self.find(role).map(|(slot, all)| engine.read(slot, len.min(all)));
         async move {
             match read {
                 Some(read) => read.await,
@@ -156,6 +156,10 @@ pub(crate) struct Scores {
     /// Summed over the rows of the step.
     pub(crate) cost: Vec<f32>,
     pub(crate) right: Vec<u32>,
+    /// Answers counted over all steps, and two sums of errors an output and step, where the plan's goal has them.
+    pub(crate) counts: Vec<u32>,
+    pub(crate) errors: Vec<f32>,
+    /// Rows walked through.
     len: usize,
 }
 
@@ -255,14 +259,17 @@ impl Resident {
         self.chunk = wanted.clamp(1, (self.chunk * 4).min(MOST_STEPS));
     }
 
-    /// The scores of the walk, after its last step.
-    pub(crate) fn scores(&self, engine: &mut Engine) -> impl Future<Output = Result<Scores>> + use<> {
-        let cost = self.session.read(engine, Role::StepCost, self.steps);
-        let right = self.session.read(engine, Role::StepRight, self.steps);
-        let len = self.len;
+    /// The scores of the walk's first `steps` steps, after the last of them was submitted.
+    pub(crate) fn scores(&self, engine: &mut Engine, steps: usize) -> impl Future<Output = Result<Scores>> + use<> {
+        let cost = self.session.read(engine, Role::StepCost, steps);
+        let right = self.session.read(engine, Role::StepRight, steps);
+        let counts = self.session.read(engine, Role::Counts, usize::MAX);
+        let errors = self.session.read(engine, Role::StepErrors, usize::MAX);
+        let len = self.len.min(steps.saturating_mul(self.session.rows()));
         async move {
-            let cost = cost.await?.into_iter().map(f32::from_bits).collect();
-            Ok(Scores { cost, right: right.await?, len })
+            let numbers = |words: Vec<u32>| words.into_iter().map(f32::from_bits).collect();
+            let (cost, right, counts) = (numbers(cost.await?), right.await?, counts.await?);
+            Ok(Scores { cost, right, counts, errors: numbers(errors.await?), len })
         }
     }
 }
