@@ -31,7 +31,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; relu passes a NaN on instead of hiding it.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
@@ -118,12 +118,7 @@ fn dense_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 @group(0) @binding(6) var<storage, read_write> row_cost: array<f32>;
 @group(0) @binding(7) var<storage, read_write> row_right: array<u32>;
 
-// -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
-var<workgroup> part: array<f32, 64>;
-var<workgroup> best_a: array<u32, 64>;
-var<workgroup> best_y: array<u32, 64>;
-var<workgroup> spoilt: array<u32, 64>; // 1 where a NaN was met: such a row is never a right answer
-
+// -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
 }
@@ -132,6 +127,22 @@ fn is_nan(x: f32) -> bool {
 fn ln_1p(e: f32) -> f32 {
     return select(log(1.0 + e), e - 0.5 * e * e, e < 0.00048828125);
 }
+
+// One output's part of the cost.
+fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
+    switch (p.cost) {
+        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
+        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
+        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
+    }
+}
+// -- end of the cost of one output --
+
+// -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
+var<workgroup> part: array<f32, 64>;
+var<workgroup> best_a: array<u32, 64>;
+var<workgroup> best_y: array<u32, 64>;
+var<workgroup> spoilt: array<u32, 64>; // 1 where a NaN was met: such a row is never a right answer
 
 // m = max_k z_k and ln sum_k e^(z_k - m) of the row that starts at first; added up here, they would lose what the smaller one
 // has to say. All 64 lanes call it.
@@ -163,15 +174,6 @@ fn row_sum(x: f32, lane: u32) -> f32 {
     let total = part[0];
     workgroupBarrier();
     return total;
-}
-
-// One output's part of the cost.
-fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
-    switch (p.cost) {
-        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
-        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
-        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
-    }
 }
 
 // The cost of the row that starts at first. All 64 lanes call it.

@@ -31,7 +31,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; relu passes a NaN on instead of hiding it.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {

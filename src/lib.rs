@@ -80,6 +80,7 @@ mod optimizer;
 pub mod plan;
 #[cfg(feature = "plot")]
 pub mod plot;
+mod population;
 #[cfg(feature = "progress")]
 pub mod progress;
 mod random;
@@ -102,6 +103,7 @@ pub use layer::Layer;
 pub use metrics::{Confusion, Evaluation, Metrics, OutputErrors};
 pub use network::{Gradients, Network, NetworkBuilder};
 pub use optimizer::{Optimizer, Sgd};
+pub use population::{Population, PopulationReport};
 pub use train::{
     EarlyStopping, EpochReport, Event, History, Metric, Moment, Plateau, Schedule, Slowed, Span, Stepped, StopReason,
     Trainer, Training, Watch,

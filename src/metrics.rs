@@ -38,6 +38,13 @@ pub struct Evaluation {
     pub r2: Option<f64>,
 }
 
+impl Evaluation {
+    /// Without details.
+    pub(crate) const fn new(cost: f64, accuracy: f64, rows: usize) -> Self {
+        Self { cost, accuracy, rows, top5: None, f1: None, rmse: None, mae: None, r2: None }
+    }
+}
+
 /// All that is measured of a network on a data set; [`Network::metrics_async`](crate::Network::metrics_async) makes it.
 ///
 /// What the network answers and how far off it is are worked out on the device. Counts are exact. Sums of errors are `f32` within

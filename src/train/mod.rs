@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 pub use history::{EpochReport, History};
+pub(crate) use run::report;
 pub use run::{Stepped, Training};
 pub use schedule::{Moment, Schedule, Span};
 pub use stopping::{EarlyStopping, Metric, Plateau, Slowed, StopReason, Watch};

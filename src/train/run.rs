@@ -169,7 +169,8 @@ impl<'n> Training<'n> {
         let Some((done, scores)) = walk(self.net, &mut self.training, most, Some(clock), progress).await? else {
             return Ok(None);
         };
-        let mut report = report(epoch, done, watch.elapsed().as_secs_f64(), &scores, &self.pace)?;
+        let eta = self.pace.eta(epoch - 1, done.saturating_sub(1));
+        let mut report = report(epoch, done, watch.elapsed().as_secs_f64(), &scores, eta)?;
         if let Some(HeldOut { resident, rows, spread }) = &mut self.held_out {
             resident.start_in_order(self.net.parts().0)?;
             let steps = resident.steps();
@@ -282,7 +283,8 @@ impl<'n> Training<'n> {
             return Ok(None);
         };
         let seconds = std::mem::take(&mut self.seconds);
-        let report = report(self.begun, self.training.steps(), seconds, &arrived?, &self.pace)?;
+        let steps = self.training.steps();
+        let report = report(self.begun, steps, seconds, &arrived?, self.pace.eta(self.begun - 1, steps - 1))?;
         self.pace.see(&report);
         Ok(Some(report))
     }
@@ -297,14 +299,14 @@ fn at_once<T>(future: &mut Later<T>) -> Option<Result<T>> {
 }
 
 /// The report of an epoch of training, or of its first steps, still without an evaluation.
-fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores, pace: &Pace) -> Result<EpochReport> {
+pub(crate) fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores, eta: f64) -> Result<EpochReport> {
     if let Some((step, cost)) = scores.first_not_finite() {
         return Err(Error::Diverged { epoch, step: step + 1, cost });
     }
     Ok(EpochReport {
         epoch,
         steps,
-        eta: pace.eta(epoch - 1, steps.saturating_sub(1)),
+        eta,
         train_cost: scores.mean_cost(),
         train_accuracy: scores.accuracy(),
         test: None,
@@ -325,14 +327,16 @@ fn resident(
     let words = Words::of(data);
     let layers = net.layers().to_vec();
     let mut request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, 1) };
-    let kind = net.plan();
-    request.rows = rows.unwrap_or_else(|| session::evaluation_rows(kind, &request, data.len()));
+    request.rows = rows.unwrap_or(request.rows);
+    let kind = net.kind(&request);
+    if rows.is_none() {
+        request.rows = session::evaluation_rows(kind, &request, data.len());
+    }
     let (engine, parameters) = net.parts();
     Resident::open(engine, kind, &request, parameters, &words)
 }
 
-/// The first `most` steps of a walk, with two submissions in flight, or as many as there is time for, and at least one
-/// submission; `None` if the callback ended it.
+/// The first `most` steps of a walk, or as many as there is time for, and their scores; `None` if the callback ended it.
 async fn walk(
     net: &mut Network,
     resident: &mut Resident,
@@ -341,24 +345,8 @@ async fn walk(
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<(usize, Scores)>> {
     let engine = net.parts().0;
-    let mut submitted = 0;
-    let mut done = 0;
-    let mut in_flight = None;
-    let mut watch = Stopwatch::start();
-    while submitted < most && (submitted == 0 || !clock.is_some_and(Clock::is_up)) {
-        let count = resident.submit(engine, most - submitted)?;
-        submitted += count;
-        let earlier = in_flight.replace((count, engine.done()));
-        if let Some((count, finished)) = earlier {
-            finished.await?;
-            resident.adapt(count, watch.elapsed());
-            watch = Stopwatch::start();
-            done += count;
-            if progress(done).is_break() {
-                return Ok(None);
-            }
-        }
-    }
-    let scores = resident.scores(engine, submitted).await?;
-    if progress(submitted).is_break() { Ok(None) } else { Ok(Some((submitted, scores))) }
+    let is_up = || clock.is_some_and(Clock::is_up);
+    let Some(steps) = resident.walk(engine, most, is_up, &mut progress).await? else { return Ok(None) };
+    let scores = resident.scores(engine, steps).await?;
+    if progress(steps).is_break() { Ok(None) } else { Ok(Some((steps, scores))) }
 }
