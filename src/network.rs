@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use crate::backend::{Counters, Engine, Slot};
-use crate::data::Dataset;
+use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
 use crate::plan::{Goal, PlanKind, Request, Role, Source};
@@ -67,7 +67,7 @@ impl NetworkBuilder {
         let parameters = session::parameters(&mut engine, len)?;
         engine.write_f32(parameters, 0, &self.init.draw(&layers, len, self.seed))?;
         let state = State { engine, parameters, sessions: VecDeque::new() };
-        Ok(Network { device: device.clone(), layers, len, kind, reason, state: Mutex::new(state) })
+        Ok(Network { device: device.clone(), layers, len, kind, reason, preparation: None, state: Mutex::new(state) })
     }
 }
 
@@ -98,6 +98,8 @@ pub struct Network {
     len: usize,
     kind: PlanKind,
     reason: &'static str,
+    /// How raw rows become inputs; `rows.rs` uses it.
+    pub(crate) preparation: Option<Preparation>,
     state: Mutex<State>,
 }
 
