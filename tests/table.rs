@@ -237,12 +237,12 @@ fn unknown_categories() {
     let t = t.with_numbers("y", (0..60).map(|i| f64::from(i) + 0.5)).unwrap();
     let p = Preparation::new("y").fit(&t).unwrap();
     assert_eq!(p.inputs(), 11);
-    assert_eq!(p.input_names()[10], "c rare");
+    assert_eq!(p.input_names()[10], "c other");
     for field in ["new", "rare41", ""] {
         assert_eq!(p.encode_rows(&[[field]]).unwrap()[10], 1.0, "{field}");
     }
     let p = Preparation::new("y").max_categories(4).fit(&t).unwrap();
-    assert_eq!(p.input_names(), ["c = c0", "c = c1", "c = c2", "c = c3", "c rare"]);
+    assert_eq!(p.input_names(), ["c = c0", "c = c1", "c = c2", "c = c3", "c other"]);
     assert!(matches!(
         Preparation::new("y").max_categories(0).fit(&t),
         Err(Error::InvalidOption { option: "max_categories", .. })
@@ -291,11 +291,23 @@ fn columns_that_cannot_help_are_left_out_and_said_to_be() {
     assert_eq!(p.columns().collect::<Vec<_>>(), ["PassengerId", "name", "same", "empty", "key", "score"]);
     assert_eq!(p.encode_rows(&[["99", "x", "?", "", "", "0"]]).unwrap().len(), 1);
     let p = Preparation::new("y").keep("key").keep("name").leave_out("score").max_categories(3).fit(&t).unwrap();
-    assert_eq!(p.input_names(), ["name = name 0", "name = name 1", "name = name 10", "name rare", "key"]);
+    assert_eq!(p.input_names(), ["name = name 0", "name = name 1", "name = name 10", "name other", "key"]);
     assert!(p.left_out().any(|(name, why)| name == "score" && why == "was to be left out"));
     let text = Preparation::new("y").leave_out("score").fit(&t).unwrap_err().to_string();
     assert!(text.starts_with("t.csv: no column is left to learn from: 'PassengerId' looks like"), "{text}");
     says(Preparation::new("y").leave_out("scores").fit(&t), &t.column("scores").unwrap_err().to_string());
+}
+
+#[test]
+fn of_texts_that_are_all_different_it_is_kept_whether_there_is_one() {
+    let cabins = (0..100).map(|i| if i % 4 == 0 { format!("C{i}") } else { String::new() });
+    let t = Table::new("t").with_texts("cabin", cabins).unwrap();
+    let t = t.with_numbers("y", (0..100).map(|i| f64::from(i) + 0.5)).unwrap();
+    let p = Preparation::new("y").fit(&t).unwrap();
+    assert_eq!(p.input_names(), ["cabin other", "cabin missing"]);
+    assert_eq!(inputs(&p, &t)[..2], [[1.0, 0.0], [0.0, 1.0]]);
+    let back: Preparation = serde_json::from_str(&serde_json::to_string(&p).unwrap()).unwrap();
+    assert_eq!(back, p);
 }
 
 // ---- targets ---------------------------------------------------------------------------------------------------
@@ -314,8 +326,9 @@ fn the_task_is_seen_from_the_target() {
     assert_eq!(of(vec!["1.0", "2.0", "1", "2", "1", "2", ""]), Task::Classification);
     assert_eq!(of(vec!["0.5", "1.5", "0.5", "1.5", "0.5", "1.5"]), Task::Regression);
     assert_eq!(of(vec!["1", "2", "3", "4", "5"]), Task::Regression);
-    assert_eq!(refs(&many(20, 60)), Task::Classification);
-    assert_eq!(refs(&many(21, 630)), Task::Regression);
+    assert_eq!(refs(&many(12, 36)), Task::Classification);
+    assert_eq!(refs(&many(12, 35)), Task::Regression);
+    assert_eq!(refs(&many(13, 630)), Task::Regression);
 }
 
 #[test]

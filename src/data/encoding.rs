@@ -149,7 +149,7 @@ pub(super) enum Encoding {
     },
     /// The scaled day, where it lies in the year and the week, and for dates with a time in the day; and perhaps the flag.
     Date { form: DateForm, scale: Scale, clock: bool, fill: Option<f64>, flag: bool },
-    /// One number a category, 1 for that of the row and else 0: `categories`, then the rare ones together, then the missing.
+    /// One number a category, 1 for that of the row and else 0: `categories`, then all others together, then the missing.
     Category {
         /// Sorted.
         categories: Vec<String>,
@@ -219,7 +219,7 @@ impl Encoding {
             Self::Category { categories, other, missing, .. } => {
                 let mut names: Vec<_> = categories.iter().map(|category| format!("{name} = {category}")).collect();
                 if *other {
-                    names.push(format!("{name} rare"));
+                    names.push(format!("{name} other"));
                 }
                 flagged(names, *missing)
             }
@@ -292,8 +292,8 @@ impl Encoding {
                 }
                 Ok(())
             }
-            Self::Category { categories, .. } => {
-                if categories.is_empty() || !categories.is_sorted_by(|a, b| a < b) {
+            Self::Category { categories, other, .. } => {
+                if categories.is_empty() && !other || !categories.is_sorted_by(|a, b| a < b) {
                     return Err("its categories must be sorted and different".to_owned());
                 }
                 Ok(())
@@ -392,7 +392,12 @@ fn categories(codes: &[u32], texts: &[Box<str>], settings: &Settings, keep: bool
         [(text, _)] if gaps == 0 => return Err(format!("is always '{}'", crate::error::brief(text))),
         _ => {}
     }
+    let strict = settings.unknown == Unknown::Error;
     if !keep && counted.len() > 20 && counted.len() * 2 > given {
+        // Of names and notes nothing can be learned but whether there is one.
+        if gaps * 20 > codes.len() && given * 20 > codes.len() {
+            return Ok(Encoding::Category { categories: Vec::new(), other: true, missing: true, strict });
+        }
         return Err(format!("has {} different texts in {given} rows", counted.len()));
     }
     // The most frequent first, then by name, so that the choice does not hang on the order of rows.
@@ -406,6 +411,5 @@ fn categories(codes: &[u32], texts: &[Box<str>], settings: &Settings, keep: bool
     let other = counted.len() < all;
     let mut categories: Vec<String> = counted.iter().map(|(text, _)| (*text).to_owned()).collect();
     categories.sort();
-    let strict = settings.unknown == Unknown::Error;
     Ok(Encoding::Category { categories, other, missing: gaps > 0, strict })
 }

@@ -53,10 +53,10 @@ pub enum Missing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Unknown {
-    /// It is taken for a rare one, where there are such, and else all inputs of the column are 0.
+    /// It is taken for one of those that share an input, where there are such, and else all inputs of the column are 0.
     #[default]
     Allow,
-    /// It is an error, unless there are rare ones among the training rows, which all look the same.
+    /// It is an error, unless some categories share an input: which ones these are, is not kept.
     Error,
 }
 
@@ -106,7 +106,7 @@ impl PreparationBuilder {
     }
 
     /// How many categories of a column get an input of their own, the most frequent first; the others, and where there are more
-    /// than 20 those of a single row, share one. 100 unless set; at least 1.
+    /// than 20 those of a single row, share one. 500 unless set; at least 1.
     pub const fn max_categories(mut self, categories: usize) -> Self {
         self.settings.max_categories = categories;
         self
@@ -135,7 +135,8 @@ impl PreparationBuilder {
     ///
     /// Columns that cannot help are left out: those with one value or none; numbers that look like the row's own (20 rows or
     /// more, whole and all different, and from 0 or 1 on without large gaps, or in a column called `id`, `index`, ...); texts
-    /// with more than 20 different values of which most come once.
+    /// of which more than 20 are different, and more than half. Of these, an input is left that says whether there is one, if
+    /// between 5 % and 95 % of them are missing.
     ///
     /// # Errors
     /// [`Error::Table`] with line and column for a target that is missing, or of the wrong kind, or always the same, or for a
@@ -279,7 +280,7 @@ impl Preparation {
             scaling: Scaling::Auto,
             missing: Missing::Median,
             unknown: Unknown::Allow,
-            max_categories: 100,
+            max_categories: 500,
             keep: Vec::new(),
         };
         PreparationBuilder { target: target.into(), task: None, settings, leave_out: Vec::new(), scale_target: true }

@@ -13,7 +13,7 @@ use super::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result, brief};
 
 /// Numbers with at most so many different values are taken for classes.
-const FEW: usize = 20;
+const FEW: usize = 12;
 
 /// What a network is to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl std::fmt::Display for Task {
 }
 
 impl Task {
-    /// The task that a target column shows: classification for texts, and for whole numbers of which there are at most 20
+    /// The task that a target column shows: classification for texts, and for whole numbers of which there are at most 12
     /// different ones, with three rows each or more on average; else regression.
     #[must_use]
     pub fn of(target: &Column) -> Self {
@@ -117,7 +117,7 @@ impl Target {
         match names.len() {
             0 => wrong("the target has no rows".to_owned()),
             1 => wrong(format!("the target is always '{}', so there is nothing to learn", brief(&names[0]))),
-            // Up to 20 classes may have a row each, in a table of nothing but examples.
+            // A few classes may have a row each, in a table of nothing but examples.
             n if n > FEW && n * 2 > table.len() || n > MAX_TEXTS => wrong(format!(
                 "the target has {n} different values in {} rows, which is too many for classes; \
                  take another target, or regression if they are numbers",
