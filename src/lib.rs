@@ -76,6 +76,7 @@ pub mod plan;
 mod random;
 pub mod real;
 pub mod reference;
+mod regularization;
 mod session;
 mod train;
 mod training;
@@ -92,7 +93,8 @@ pub use error::{Error, Result};
 pub use init::Init;
 pub use layer::Layer;
 pub use network::{Evaluation, Gradients, Network, NetworkBuilder};
-pub use optimizer::{Optimizer, Sgd};
+pub use optimizer::{Adam, AdamW, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
+pub use regularization::Regularization;
 pub use train::{EpochReport, Event, History, Trainer};
 pub use training::{Stepped, Training};
 #[cfg(feature = "gpu")]

@@ -7,13 +7,21 @@ use crate::backend::{Engine, Prepared, Slot, buffer};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::plan::{Format, Plan, PlanKind, Request, Role, Source};
+use crate::plan::{BufferSpec, Format, Plan, PlanKind, Request, Role, Source};
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
 
 /// Steps of the longest submission: recording more would cost memory for nothing.
 pub(crate) const MOST_STEPS: usize = 4096;
+
+/// The buffers of a network that its plans share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared {
+    pub(crate) parameters: Slot,
+    /// What the optimiser remembers.
+    pub(crate) state: Slot,
+}
 
 /// A prepared plan, and which of its buffers are its own.
 #[derive(Debug)]
@@ -22,15 +30,25 @@ pub(crate) struct Session {
     owned: Vec<Slot>,
 }
 
+impl Shared {
+    const fn of(self, role: Role) -> Option<Slot> {
+        match role {
+            Role::Parameters => Some(self.parameters),
+            Role::State => Some(self.state),
+            _ => None,
+        }
+    }
+}
+
 impl Session {
-    /// Builds the plan and allocates its buffers, but for the parameters.
-    pub(crate) fn open(engine: &mut Engine, kind: PlanKind, request: &Request<'_>, parameters: Slot) -> Result<Self> {
+    /// Builds the plan and allocates its buffers, but for the shared ones.
+    pub(crate) fn open(engine: &mut Engine, kind: PlanKind, request: &Request<'_>, shared: Shared) -> Result<Self> {
         let plan = Plan::new(kind, request)?;
         let mut owned = Vec::with_capacity(plan.buffers.len());
         let mut slots = Vec::with_capacity(plan.buffers.len());
         for spec in &plan.buffers {
-            if spec.role == Role::Parameters {
-                slots.push(parameters);
+            if let Some(slot) = shared.of(spec.role) {
+                slots.push(slot);
                 continue;
             }
             match engine.alloc(spec) {
@@ -187,12 +205,12 @@ impl Resident {
         engine: &mut Engine,
         kind: PlanKind,
         request: &Request<'_>,
-        parameters: Slot,
+        shared: Shared,
         words: &Words,
     ) -> Result<Self> {
         let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
         let rows = request.rows;
-        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, parameters)?;
+        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, shared)?;
         let written = session
             .write(engine, Role::Inputs, &words.inputs)
             .and_then(|()| session.write(engine, Role::Targets, &words.targets));
@@ -214,7 +232,7 @@ impl Resident {
         self.steps
     }
 
-    /// Back to the first step, with this order of the examples and these four numbers a step.
+    /// Back to the first step, with this order of the examples and these numbers of each step.
     pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32]) -> Result<()> {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = self.session.rows().min(self.len);
@@ -292,6 +310,11 @@ impl Stopwatch {
 /// The parameter arena.
 pub(crate) fn parameters(engine: &mut Engine, len: usize) -> Result<Slot> {
     engine.alloc(&buffer("params", len, Element::F32))
+}
+
+/// The buffer of what an optimiser remembers.
+pub(crate) fn state_spec(len: usize) -> BufferSpec {
+    buffer("state", len, Element::F32)
 }
 
 /// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data, and so small that the

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::Optimizer;
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::network::{Network, evaluation};
@@ -40,7 +41,7 @@ use crate::train::{EpochReport, Event, Trainer};
 pub struct Training<'n> {
     net: &'n mut Network,
     batches: Batches,
-    hyper: Vec<f32>,
+    optimizer: Optimizer,
     training: Resident,
     held_out: Option<(Resident, usize)>,
     /// Epochs begun by `step_for`, steps submitted of the last of them, and the time they took so far.
@@ -107,12 +108,12 @@ impl<'n> Training<'n> {
         let batches = Batches::new(train.len(), trainer.batch_size, trainer.seed)?;
         // A mini-batch has no use for more rows than there are.
         let rows = trainer.batch_size.min(train.len());
+        net.prepare(trainer.optimizer)?;
         let training = resident(net, Goal::Train, trainer, train, Some(rows))?;
-        let hyper = trainer.optimizer.hyper().repeat(training.steps());
         let mut run = Self {
             net,
             batches,
-            hyper,
+            optimizer: trainer.optimizer,
             training,
             held_out: None,
             begun: 0,
@@ -135,14 +136,14 @@ impl<'n> Training<'n> {
         tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<EpochReport>> {
         let watch = Stopwatch::start();
-        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64 - 1), &self.hyper)?;
+        self.start(epoch as u64 - 1)?;
         let steps = self.training.steps();
-        let walked = walk(self.net, &mut self.training, |step| tell(Event::Progress { epoch, step, steps }));
+        let walked = walk(self.net, &mut self.training, true, |step| tell(Event::Progress { epoch, step, steps }));
         let Some(scores) = walked.await? else { return Ok(None) };
         let mut report = report(epoch, steps, watch.elapsed().as_secs_f64(), &scores)?;
         if let Some((resident, rows)) = &mut self.held_out {
             resident.start_in_order(self.net.parts().0)?;
-            let walked = walk(self.net, resident, |_| ControlFlow::Continue(()));
+            let walked = walk(self.net, resident, false, |_| ControlFlow::Continue(()));
             report.test = walked.await?.map(|scores| evaluation(&scores, *rows));
         }
         if let Some(test) = report.test.filter(|test| !test.cost.is_finite()) {
@@ -191,12 +192,19 @@ impl<'n> Training<'n> {
         }
     }
 
+    /// The walk back to its first step, with the order of an epoch, counted from 0, and the numbers of its steps.
+    fn start(&mut self, epoch: u64) -> Result<()> {
+        let first = self.net.moments().steps + 1;
+        let hyper: Vec<f32> =
+            (first..).take(self.training.steps()).flat_map(|step| self.optimizer.hyper(step, 1.0)).collect();
+        self.training.start(self.net.parts().0, &self.batches.order(epoch), &hyper)
+    }
+
     /// Hands the device about as many steps as take this long, but not past the end of the epoch, and says how many.
     fn submit(&mut self, budget: Duration) -> Result<usize> {
         let steps = self.training.steps();
         if self.begun == 0 || self.submitted == steps {
-            let order = self.batches.order(self.begun as u64);
-            self.training.start(self.net.parts().0, &order, &self.hyper)?;
+            self.start(self.begun as u64)?;
             self.begun += 1;
             self.submitted = 0;
         }
@@ -206,6 +214,8 @@ impl<'n> Training<'n> {
         let engine = self.net.parts().0;
         let watch = Stopwatch::start();
         self.training.submit_just(engine, count)?;
+        self.net.moments().steps += count as u64;
+        let engine = self.net.parts().0;
         self.submitted += count;
         if engine.is_immediate() {
             self.note(count, watch.elapsed());
@@ -273,29 +283,35 @@ fn resident(
 ) -> Result<Resident> {
     let words = Words::of(data);
     let layers = net.layers().to_vec();
-    let mut request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, 1) };
+    let update = trainer.optimizer.update();
+    let mut request = Request { layers: &layers, update, ..net.request(goal, trainer.cost, words.source, 1) };
     let kind = net.plan();
     request.rows = rows.unwrap_or_else(|| session::evaluation_rows(kind, &request, data.len()));
-    let (engine, parameters) = net.parts();
-    Resident::open(engine, kind, &request, parameters, &words)
+    let (engine, shared) = net.parts();
+    Resident::open(engine, kind, &request, shared, &words)
 }
 
 /// All steps of a walk, with two submissions in flight; `None` if the callback ended it.
 async fn walk(
     net: &mut Network,
     resident: &mut Resident,
+    trains: bool,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Scores>> {
-    let engine = net.parts().0;
     let steps = resident.steps();
     let mut submitted = 0;
     let mut done = 0;
     let mut in_flight = None;
     let mut watch = Stopwatch::start();
     while submitted < steps {
+        let engine = net.parts().0;
         let count = resident.submit(engine, steps - submitted)?;
         submitted += count;
         let earlier = in_flight.replace((count, engine.done()));
+        if trains {
+            // Here, so that they are counted too where this future is dropped on its way.
+            net.moments().steps += count as u64;
+        }
         if let Some((count, finished)) = earlier {
             finished.await?;
             resident.adapt(count, watch.elapsed());
@@ -306,6 +322,6 @@ async fn walk(
             }
         }
     }
-    let scores = resident.scores(engine).await?;
+    let scores = resident.scores(net.parts().0).await?;
     if progress(steps).is_break() { Ok(None) } else { Ok(Some(scores)) }
 }

@@ -143,9 +143,14 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
                 });
             });
         }),
-        Kernel::Sgd => {
-            memory.write(s[3], |m, w| update::sgd(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), w));
+        Kernel::Update => memory.write(s[3], |m, state| {
+            m.write(s[4], |m, w| update::update(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), state, w));
+        }),
+        Kernel::GradientSquares => memory.write(s[1], |m, squares| update::gradient_squares(p, m.real(s[0]), squares)),
+        Kernel::ClipGradients => {
+            memory.write(s[3], |m, g| update::clip_gradients(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), g));
         }
+        Kernel::MaxNorm => memory.write(s[2], |m, w| update::max_norm(p, m.word(s[0]), m.real(s[1]), w)),
         Kernel::DenseForward => memory.write(s[2], |m, z| {
             m.write(s[3], |m, a| dense::dense_forward(p, m.real(s[0]), m.real(s[1]), z, a));
         }),
@@ -164,8 +169,10 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         Kernel::DenseGradient => {
             memory.write(s[2], |m, g| dense::dense_gradient(p, m.real(s[0]), m.real(s[1]), g));
         }
-        Kernel::DenseUpdate => memory.write(s[4], |m, w| {
-            dense::dense_update(p, m.real(s[0]), m.real(s[1]), m.real(s[2]), m.word(s[3]), w);
+        Kernel::DenseUpdate => memory.write(s[4], |m, state| {
+            m.write(s[5], |m, w| {
+                dense::dense_update(p, [m.real(s[0]), m.real(s[1])], m.real(s[2]), m.word(s[3]), state, w);
+            });
         }),
     }
 }

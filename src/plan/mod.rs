@@ -13,9 +13,12 @@ mod textbook;
 
 use crate::activation::by_name;
 use crate::error::{Error, Result};
-use crate::kernel::{Element, Kernel, Params, Tiling};
+use crate::kernel::{Element, Kernel, Params, SQUARES, Tiling};
 use crate::layer::{Layer, layout};
+use crate::optimizer::HYPER;
 use crate::{Activation, Cost};
+
+pub use crate::optimizer::{Rule, Update};
 
 /// How finely a step is cut into kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -165,11 +168,13 @@ impl Limits {
 pub enum Role {
     /// The arena of all weights and biases.
     Parameters,
+    /// What the optimiser remembers: one or two more such arenas; one number where it remembers nothing.
+    State,
     /// Their gradients, laid out alike.
     Gradients,
     /// Step, live rows, examples.
     Control,
-    /// Four numbers a step; the first is the learning rate.
+    /// Numbers of the optimiser for each step; the first is the learning rate.
     Hyper,
     /// The order in which the epoch takes the examples.
     Order,
@@ -236,6 +241,8 @@ pub struct Request<'a> {
     pub rows: usize,
     /// What the device allows.
     pub limits: Limits,
+    /// What the plan has to know of the optimiser, for the goal `Train`.
+    pub update: Update,
 }
 
 /// The step of a mini-batch as data.
@@ -433,13 +440,53 @@ impl<'a> Builder<'a> {
         ]
     }
 
-    /// Four numbers a step for the update.
-    fn hyper(&mut self) -> BufferId {
+    /// The buffers that the update reads besides gradients and parameters: numbers of each step, and what the optimiser remembers.
+    fn hyper(&mut self) -> [BufferId; 2] {
+        let arena = self.arena();
+        let len = arena.saturating_mul(self.request.update.rule.remembers()).max(1);
+        [self.numbers(), self.buffer("state".to_owned(), len, Element::F32, Role::State)]
+    }
+
+    /// Parameters in all.
+    fn arena(&self) -> usize {
+        self.request.layers.last().map_or(0, |last| last.biases().end)
+    }
+
+    /// Bounds the gradients, if that is wanted, and moves all parameters.
+    fn update(&mut self, gradients: BufferId, [hyper, state]: [BufferId; 2]) -> Result<()> {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let Update { rule, clip_norm, .. } = self.request.update;
+        let weights = self.request.layers[0].b; // the biases of the first layer come after all weights
+        let params = Params { count: word(self.arena()), b: word(weights), rule: rule.code(), ..Params::default() };
+        let control = self.control;
+        if clip_norm {
+            let len = usize::try_from(SQUARES).unwrap_or(usize::MAX);
+            let squares = self.buffer("squares".to_owned(), len, Element::F32, Role::Between);
+            self.push(Kernel::GradientSquares, params, &[gradients, squares], "squares of the gradients".to_owned())?;
+            let bindings = [control, hyper, squares, gradients];
+            self.push(Kernel::ClipGradients, params, &bindings, "gradients within their norm".to_owned())?;
+        }
+        let bindings = [control, hyper, gradients, state, self.parameters];
+        self.push(Kernel::Update, params, &bindings, "update".to_owned())?;
+        (1..).zip(self.request.layers).try_for_each(|(l, layer)| self.max_norm(l, layer, hyper))
+    }
+
+    /// Brings the weights of layer `l` back to their largest norm, if there is one.
+    fn max_norm(&mut self, l: usize, layer: &Layer, hyper: BufferId) -> Result<()> {
+        if !self.request.update.max_norm {
+            return Ok(());
+        }
+        let (params, bindings) = (self.params(layer), [self.control, hyper, self.parameters]);
+        self.push(Kernel::MaxNorm, params, &bindings, format!("layer {l}: weights within their norm"))
+    }
+
+    /// Numbers of each step for the update.
+    fn numbers(&mut self) -> BufferId {
         let steps = match self.request.source {
             Source::Direct => 1,
             Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
         };
-        self.buffer("hyper".to_owned(), steps.saturating_mul(4), Element::F32, Role::Hyper)
+        self.buffer("hyper".to_owned(), steps.saturating_mul(HYPER), Element::F32, Role::Hyper)
     }
 
     /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.

@@ -9,6 +9,7 @@ use crate::backend::{Engine, Prepared};
 use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel, Params};
+use crate::optimizer::{CLIP_NORM, CLIP_VALUE, HYPER, MAX_NORM, Rule};
 use crate::plan::{BufferId, BufferSpec, Plan, PlanKind, Role, Step};
 use crate::{Activation, Cost};
 
@@ -81,14 +82,14 @@ impl Case {
             Kernel::OutputError => 2 * count(pairs().len()),
             Kernel::Gather => 8,
             Kernel::CountRight | Kernel::Tally => 4,
-            Kernel::CostDerivative | Kernel::Sgd => 2,
-            Kernel::Hadamard | Kernel::Softmax => 1,
+            Kernel::CostDerivative | Kernel::ClipGradients | Kernel::MaxNorm => 2,
+            Kernel::Update | Kernel::DenseUpdate => 2 * count(Rule::ALL.len()),
+            Kernel::Hadamard | Kernel::Softmax | Kernel::GradientSquares => 1,
             Kernel::MatmulNt
             | Kernel::MatmulNn
             | Kernel::OuterProducts
             | Kernel::BiasGradient
-            | Kernel::DenseGradient
-            | Kernel::DenseUpdate => PARTS,
+            | Kernel::DenseGradient => PARTS,
         }
     }
 
@@ -226,8 +227,11 @@ impl Maker {
         let b = w + outputs * inputs + 2;
         let mut p = Params { rows, inputs, outputs, w, b, ..Params::default() };
         p.k_end = kernel.sum_length(&p).unwrap_or(0);
-        let columns = if matches!(kernel, Kernel::Sgd) { inputs * outputs } else { rows * outputs };
-        p.count = columns;
+        p.count = match kernel {
+            // The arena ends with the layer's biases.
+            Kernel::Update | Kernel::GradientSquares | Kernel::ClipGradients | Kernel::DenseUpdate => b + outputs,
+            _ => rows * outputs,
+        };
         let mixed = u128::from(seed) << 64 | u128::from(rows) << 40 | u128::from(inputs) << 20 | u128::from(outputs);
         let random = Pcg64Mcg::new(mixed << 1 | 1 | u128::from(variant) << 100);
         let mut maker = Self { kernel, p, fill, variant, random };
@@ -254,6 +258,7 @@ impl Maker {
                 p.cost = cost.code();
                 p.activation = activation.code();
             }
+            Kernel::Update | Kernel::DenseUpdate => p.rule = Rule::ALL[variant as usize % Rule::ALL.len()].code(),
             kernel if kernel.sum_length(p).is_some() => self.part(variant),
             _ => {}
         }
@@ -309,12 +314,43 @@ impl Maker {
     const fn compares(&self) -> bool {
         matches!(
             self.kernel,
-            Kernel::CountRight | Kernel::ActivationPrime | Kernel::OutputError | Kernel::DenseBackward
+            Kernel::CountRight
+                | Kernel::ActivationPrime
+                | Kernel::OutputError
+                | Kernel::DenseBackward
+                | Kernel::Update
+                | Kernel::DenseUpdate
         )
     }
 
     fn numbers(&mut self, len: u32) -> Vec<u32> {
         (0..len).map(|_| self.number().to_bits()).collect()
+    }
+
+    /// Numbers from 0.1 to 1, none of which is special.
+    fn positive(&mut self, len: u32) -> Vec<u32> {
+        (0..len).map(|_| self.random.random_range(0.1..1.0_f32).to_bits()).collect()
+    }
+
+    /// Numbers of three steps. In the odd variants, and in the later half of them, there are no bounds, or none that is reached.
+    fn hyper(&mut self) -> Vec<u32> {
+        let mut hyper = self.positive(3 * HYPER as u32);
+        let loose = self.variant % 2 == 1;
+        for step in hyper.chunks_exact_mut(HYPER) {
+            if self.variant as usize >= Rule::ALL.len() {
+                step[CLIP_VALUE] = 0;
+            }
+            if loose && matches!(self.kernel, Kernel::ClipGradients | Kernel::MaxNorm) {
+                [step[CLIP_NORM], step[MAX_NORM]] = [1e9_f32.to_bits(); 2];
+            }
+        }
+        hyper
+    }
+
+    /// What the rule remembers of every parameter; one number where it remembers nothing.
+    fn state(&mut self) -> Vec<u32> {
+        let arenas = u32::try_from(Rule::from_code(self.p.rule).remembers()).unwrap_or(0);
+        self.positive((arenas * self.p.count).max(1))
     }
 
     /// What an output holds before: garbage where the kernel overwrites, numbers where it adds.
@@ -389,9 +425,16 @@ impl Maker {
                 let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();
                 vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 5], vec![GARBAGE; 5]]
             }
-            Kernel::Sgd => {
-                vec![control, self.numbers(12), self.numbers(p.count + 1), self.numbers(p.count + 1)]
+            Kernel::Update => {
+                let (hyper, state) = (self.hyper(), self.state());
+                vec![control, hyper, self.numbers(p.count + 1), state, self.numbers(p.count + 1)]
             }
+            Kernel::GradientSquares => vec![self.numbers(p.count + 1), vec![GARBAGE; 65]],
+            Kernel::ClipGradients => {
+                let squares = self.positive(64);
+                vec![control, self.hyper(), squares, self.numbers(p.count + 1)]
+            }
+            Kernel::MaxNorm => vec![control, self.hyper(), self.numbers(arena)],
             Kernel::DenseForward => {
                 vec![self.numbers(below), self.numbers(arena), self.output(here), vec![GARBAGE; here as usize]]
             }
@@ -408,7 +451,8 @@ impl Maker {
             }
             Kernel::DenseGradient => vec![self.numbers(here), self.numbers(below), self.output(arena)],
             Kernel::DenseUpdate => {
-                vec![self.numbers(here), self.numbers(below), self.numbers(12), control, self.numbers(arena)]
+                let (hyper, state) = (self.hyper(), self.state());
+                vec![self.numbers(here), self.numbers(below), hyper, control, state, self.numbers(arena)]
             }
         };
         let bindings = self.kernel.info().bindings;

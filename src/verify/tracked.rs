@@ -169,6 +169,16 @@ impl Real for Tracked {
         self.function(value, 1.0 - value * value, e * (3.0 + 4.0 * self.value.abs()) + 4.0 * value.abs() + 1.0)
     }
 
+    /// As the inverse of an inverse square root: 2 + 2.5 ULP. At 0 the slope is infinite; what may have been flushed there is a
+    /// square, too.
+    fn sqrt(self) -> Self {
+        let value = self.value.sqrt();
+        let slope = if value > 0.0 { 0.5 / value } else { 0.0 };
+        let tracked = Self { flushed: 0.0, ..self }.function(value, slope, 5.0 * value);
+        let root = self.flushed.sqrt();
+        Self { flushed: FLUSH + if slope > 0.0 { root.min(slope * self.flushed) } else { root }, ..tracked }
+    }
+
     fn abs(self) -> Self {
         Self { value: self.value.abs(), ..self }
     }
