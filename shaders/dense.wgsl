@@ -31,7 +31,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -41,7 +41,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
 // e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
 fn exp_down(x: f32) -> f32 {
     return select(exp(x), 0.0, x < -87.33654);
@@ -78,8 +78,8 @@ fn gelu_argument(z: f32) -> vec2<f32> {
 }
 // -- end of elementary functions --
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
-// f(z). sigmoid from e^-|z|, which never overflows; None overflows or hides a NaN.
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
         case 0u: {
@@ -187,15 +187,26 @@ fn dense_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 @group(0) @binding(6) var<storage, read_write> row_cost: array<f32>;
 @group(0) @binding(7) var<storage, read_write> row_right: array<u32>;
 
+// -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
+}
+
+// One output's part of the cost.
+fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
+    switch (p.cost) {
+        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
+        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
+        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
+    }
+}
+// -- end of the cost of one output --
+
 // -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
 var<workgroup> part: array<f32, 64>;
 var<workgroup> best_a: array<u32, 64>;
 var<workgroup> best_y: array<u32, 64>;
 var<workgroup> spoilt: array<u32, 64>; // 1 where a NaN was met: such a row is never a right answer
-
-fn is_nan(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
-}
 
 // m = max_k z_k and ln sum_k e^(z_k - m) of the row that starts at first; added up here, they would lose what the smaller one
 // has to say. All 64 lanes call it.
@@ -227,15 +238,6 @@ fn row_sum(x: f32, lane: u32) -> f32 {
     let total = part[0];
     workgroupBarrier();
     return total;
-}
-
-// One output's part of the cost.
-fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
-    switch (p.cost) {
-        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
-        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
-        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
-    }
 }
 
 // The cost of the row that starts at first. All 64 lanes call it.
@@ -388,7 +390,7 @@ fn dense_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
 @group(0) @binding(5) var<storage, read_write> state: array<f32>;
 @group(0) @binding(6) var<storage, read_write> weights: array<f32>;
 
-// -- the optimisers; the same text stands in update.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
+// -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
 // hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
 const HYPER: u32 = 14u;
 const ETA: u32 = 0u;
@@ -453,19 +455,19 @@ fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved 
     }
 }
 
-// What is remembered of parameter e: m (of rmsprop v) in the first arena of state, adam's v in a second one after it.
-fn remembered(e: u32, w: f32) -> Moved {
+// What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
+fn remembered(e: u32, arena: u32, w: f32) -> Moved {
     var at = Moved(w, 0.0, 0.0);
     if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
     if (p.rule == 3u) { at.v = state[e]; }
-    if (p.rule == 4u) { at.v = state[p.count + e]; }
+    if (p.rule == 4u) { at.v = state[arena + e]; }
     return at;
 }
 
-fn remember(e: u32, at: Moved) {
+fn remember(e: u32, arena: u32, at: Moved) {
     if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
     if (p.rule == 3u) { state[e] = at.v; }
-    if (p.rule == 4u) { state[p.count + e] = at.v; }
+    if (p.rule == 4u) { state[arena + e] = at.v; }
 }
 // -- end of the optimisers --
 
@@ -479,8 +481,8 @@ fn dense_update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let i = tile % tiles_x * TILE + local.x;
     if (o < p.outputs && i <= p.inputs) {
         let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-        let next = moved(p.rule, HYPER * now[0], remembered(at, weights[at]), sum, i < p.inputs);
+        let next = moved(p.rule, HYPER * now[0], remembered(at, p.count, weights[at]), sum, i < p.inputs);
         weights[at] = next.w;
-        remember(at, next);
+        remember(at, p.count, next);
     }
 }

@@ -35,7 +35,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> state: array<f32>;
 @group(0) @binding(5) var<storage, read_write> params: array<f32>;
 
-// -- the optimisers; the same text stands in update.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
+// -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
 // hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
 const HYPER: u32 = 14u;
 const ETA: u32 = 0u;
@@ -100,19 +100,19 @@ fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved 
     }
 }
 
-// What is remembered of parameter e: m (of rmsprop v) in the first arena of state, adam's v in a second one after it.
-fn remembered(e: u32, w: f32) -> Moved {
+// What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
+fn remembered(e: u32, arena: u32, w: f32) -> Moved {
     var at = Moved(w, 0.0, 0.0);
     if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
     if (p.rule == 3u) { at.v = state[e]; }
-    if (p.rule == 4u) { at.v = state[p.count + e]; }
+    if (p.rule == 4u) { at.v = state[arena + e]; }
     return at;
 }
 
-fn remember(e: u32, at: Moved) {
+fn remember(e: u32, arena: u32, at: Moved) {
     if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
     if (p.rule == 3u) { state[e] = at.v; }
-    if (p.rule == 4u) { state[p.count + e] = at.v; }
+    if (p.rule == 4u) { state[arena + e] = at.v; }
 }
 // -- end of the optimisers --
 
@@ -121,9 +121,9 @@ fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
           @builtin(local_invocation_index) lane: u32) {
     let e = (group.y * groups.x + group.x) * 64u + lane;
     if (e >= p.count) { return; }
-    let now = moved(p.rule, HYPER * control[0], remembered(e, params[e]), gradients[e], e < p.b);
+    let now = moved(p.rule, HYPER * control[0], remembered(e, p.count, params[e]), gradients[e], e < p.b);
     params[e] = now.w;
-    remember(e, now);
+    remember(e, p.count, now);
 }
 
 var<workgroup> part: array<f32, 64>;

@@ -9,7 +9,7 @@ pub(crate) const TILE: u64 = 8;
 /// Invocations a workgroup in the elementwise and row-wise kernels.
 pub(crate) const LANES: u64 = 64;
 /// Parts of the sum of the squared gradients: one a lane of the workgroups that add them up.
-pub(crate) const SQUARES: u64 = LANES;
+pub(crate) const SQUARES: u32 = 64;
 /// No kernel has more than 64 invocations a workgroup, so that a device with the smallest limits can run all.
 const _: () = assert!(LANES <= 64 && TILE * TILE <= 64);
 
@@ -97,6 +97,8 @@ pub enum Access {
     Out,
     /// Reads and writes it.
     InOut,
+    /// Room for what it works out on the way: it need not hold anything before, and nobody may rely on what it holds after.
+    Scratch,
 }
 
 /// What a buffer's 32-bit words are.
@@ -106,6 +108,8 @@ pub enum Element {
     F32,
     /// Whole numbers, or packed bytes.
     U32,
+    /// Floating-point numbers that are read and written four at a time; sizes still count single ones.
+    F32x4,
 }
 
 /// One buffer of a kernel; its place in [`KernelInfo::bindings`], counted from 1, is its `@binding` number.
@@ -188,7 +192,7 @@ kernels! {
     /// Whether each row is right.
     CountRight = "count_right" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out row_right: U32];
     /// The rows' costs and right answers into one place a step; then on to the next mini-batch.
-    Tally = "tally" in "cost.wgsl", LINE, [InOut moving: U32, In costs: F32, In rights: U32, InOut step_cost: F32, InOut step_right: U32];
+    Tally = "tally" in "cost.wgsl", LINE, [InOut moving: U32, In costs: F32, In rights: U32, InOut scores: F32];
     /// The optimiser's step of every parameter.
     Update = "update" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut state: F32, InOut params: F32];
     /// The sum of the squared gradients, in parts.
@@ -207,6 +211,8 @@ kernels! {
     DenseGradient = "dense_gradient" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, Out gradients: F32];
     /// Fused: weight and bias gradient, and their step.
     DenseUpdate = "dense_update" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut state: F32, InOut weights: F32];
+    /// Persistent: whole steps of small networks.
+    Persistent = "persistent" in "persistent.wgsl", LINE, [InOut walk: U32, In inputs: U32, In targets: U32, In hyper: F32, InOut params: F32, InOut state: F32, Scratch work: F32x4, InOut scores: F32];
 }
 
 impl Kernel {
@@ -230,6 +236,16 @@ impl Kernel {
         Entry { name: registers, file: "dense_registers.wgsl", workgroup: [8, 1, 1] }
     }
 
+    /// The numbers that a shader is specialised with (its `override`s) for these parameters: they decide its text after
+    /// folding, never its results.
+    #[must_use]
+    pub fn constants(self, p: &Params, lanes: u32) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::Persistent => vec![("LANES", lanes), ("HELD", held(p.rows))],
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether this kernel keeps a tile in registers under this tiling.
     fn in_registers(self, tiling: Tiling) -> bool {
         self.entry(tiling).file == "dense_registers.wgsl"
@@ -247,6 +263,7 @@ impl Kernel {
         match self {
             Self::Gather => (rows * (inputs.div_ceil(4) + outputs.div_ceil(4))).div_ceil(LANES),
             Self::Tally => 1,
+            Self::Persistent => u64::from(p.w),
             Self::MatmulNt | Self::DenseForward => tiles(rows, outputs),
             Self::MatmulNn | Self::DenseBackward => tiles(rows, inputs),
             Self::OuterProducts => tiles(outputs, inputs),
@@ -258,7 +275,7 @@ impl Kernel {
             | Self::CostDerivative
             | Self::Update
             | Self::ClipGradients => u64::from(p.count).div_ceil(LANES),
-            Self::GradientSquares => SQUARES,
+            Self::GradientSquares => SQUARES.into(),
             Self::MaxNorm => outputs,
             Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError => rows,
         }
@@ -307,12 +324,30 @@ impl Kernel {
             Self::OutputError => 5 * strided(p.outputs) + 24,
             Self::Tally => strided(p.rows) + 12,
             Self::Gather => 4,
-            Self::GradientSquares => u64::from(p.count).div_ceil(LANES * SQUARES) + 6,
+            // Depends on the layers, which Params does not have: the planner counts them (plan/persistent.rs).
+            Self::Persistent => 0,
+            Self::GradientSquares => u64::from(p.count).div_ceil(LANES * u64::from(SQUARES)) + 6,
             Self::ClipGradients => 6,
             Self::MaxNorm => 2 * strided(p.inputs) + 6,
             Self::Activation | Self::ActivationPrime | Self::Hadamard | Self::CostDerivative | Self::Update => 0,
         }
     }
+}
+
+/// How many quads of four rows a lane of the persistent kernel holds in registers: of 1 to 4, the one that has the least padding
+/// in a batch of this many rows, the larger of equals.
+pub(crate) const fn held(rows: u32) -> u32 {
+    let quads = rows.div_ceil(4);
+    let mut best = 1;
+    let mut held = 2;
+    while held <= 4 {
+        // One at a time reads each weight most often: it is taken only where it is the only quad.
+        if quads > 1 && (best == 1 || quads.next_multiple_of(held) <= quads.next_multiple_of(best)) {
+            best = held;
+        }
+        held += 1;
+    }
+    best
 }
 
 /// The shader files and their texts.
@@ -324,4 +359,5 @@ pub const SHADERS: &[(&str, &str)] = &[
     ("update.wgsl", include_str!("../shaders/update.wgsl")),
     ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
     ("dense_registers.wgsl", include_str!("../shaders/dense_registers.wgsl")),
+    ("persistent.wgsl", include_str!("../shaders/persistent.wgsl")),
 ];

@@ -7,7 +7,7 @@ use crate::backend::{Counters, Engine, Slot};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
-use crate::plan::{Goal, PlanKind, Request, Role, Source, Update};
+use crate::plan::{Format, Goal, PlanKind, Request, Role, Source, Update};
 use crate::session::{self, Resident, Scores, Session, Shared, Words};
 use crate::{Activation, Cost, Device, Init, Optimizer};
 
@@ -46,7 +46,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// Forces a kind of plan, in place of the choice that [`Network::plan`] reports.
+    /// Forces a kind of plan, in place of the choice that [`Network::plan`] reports. What the forced kind cannot do (see
+    /// [`PlanKind`]) is still done by the fused plan.
     pub const fn plan(mut self, kind: PlanKind) -> Self {
         self.plan = Some(kind);
         self
@@ -59,16 +60,12 @@ impl NetworkBuilder {
     /// the parameters; what the device reports.
     pub fn build(self, device: &Device) -> Result<Network> {
         let (layers, len) = layout(self.inputs, &self.dense)?;
-        let (kind, reason) = match self.plan {
-            Some(kind) => (kind, "it was asked for"),
-            None => (PlanKind::Fused, "it needs the fewest dispatches"),
-        };
         let mut engine = device.engine();
         let parameters = session::parameters(&mut engine, len)?;
         engine.write_f32(parameters, 0, &self.init.draw(&layers, len, self.seed))?;
         let moments = Moments::new(&mut engine)?;
         let state = State { engine, parameters, moments, sessions: VecDeque::new() };
-        Ok(Network { device: device.clone(), layers, len, kind, reason, state: Mutex::new(state) })
+        Ok(Network { device: device.clone(), layers, len, forced: self.plan, state: Mutex::new(state) })
     }
 }
 
@@ -97,8 +94,7 @@ pub struct Network {
     device: Device,
     layers: Vec<Layer>,
     len: usize,
-    kind: PlanKind,
-    reason: &'static str,
+    forced: Option<PlanKind>,
     state: Mutex<State>,
 }
 
@@ -232,16 +228,18 @@ impl Network {
         self.len
     }
 
-    /// The kind of plan that trains this network.
+    /// The kind of plan that trains this network on resident data in mini-batches of so many rows, and why.
     #[must_use]
-    pub const fn plan(&self) -> PlanKind {
-        self.kind
+    pub fn plan(&self, batch_size: usize) -> (PlanKind, &'static str) {
+        let (len, format) = (batch_size.max(1), Format::F32);
+        let source = Source::Dataset { len, inputs: format, targets: format };
+        let request = self.request(Goal::Train, Cost::Quadratic, source, batch_size);
+        self.forced.map_or_else(|| request.choice(), |kind| (kind, "it was asked for"))
     }
 
-    /// Why that kind.
-    #[must_use]
-    pub const fn plan_reason(&self) -> &'static str {
-        self.reason
+    /// The kind of plan for a request of this network.
+    pub(crate) fn kind(&self, request: &Request<'_>) -> PlanKind {
+        self.forced.unwrap_or_else(|| request.choice().0)
     }
 
     /// What this network has asked of its device so far.
@@ -266,7 +264,7 @@ impl Network {
         let read = {
             let mut state = self.lock();
             let parameters = state.parameters;
-            state.engine.read(parameters, self.len)
+            state.engine.read(parameters, 0, self.len)
         };
         Ok(read.await?.into_iter().map(f32::from_bits).collect())
     }
@@ -318,7 +316,7 @@ impl Network {
     /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
     pub async fn cost_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
         let live = self.pairs("cost", x, y)?;
-        let read = self.direct(Goal::Cost, Some(cost), x, y, live, Role::StepCost, 1)?;
+        let read = self.direct(Goal::Cost, Some(cost), x, y, live, Role::Scores, 1)?;
         Ok(mean(&read.await?, live))
     }
 
@@ -334,7 +332,7 @@ impl Network {
             let key = Key::new(Goal::Gradients, Some(cost));
             let session = state.ready(self, key, live)?;
             let done = session.step(&mut state.engine, x, y, live, None);
-            let costs = session.read(&mut state.engine, Role::StepCost, 1);
+            let costs = session.read(&mut state.engine, Role::Scores, 1);
             let arena = session.read(&mut state.engine, Role::Gradients, self.len);
             state.keep(key, session);
             done?;
@@ -411,11 +409,12 @@ impl Network {
         self.fits("evaluate", data)?;
         let words = Words::of(data);
         let mut request = self.request(Goal::Cost, cost, words.source, 1);
-        request.rows = session::evaluation_rows(self.kind, &request, data.len());
+        let kind = self.kind(&request);
+        request.rows = session::evaluation_rows(kind, &request, data.len());
         let scores = {
             let mut state = self.lock();
             let shared = state.shared();
-            let mut resident = Resident::open(&mut state.engine, self.kind, &request, shared, &words)?;
+            let mut resident = Resident::open(&mut state.engine, kind, &request, shared, &words)?;
             let walked = walk_all(&mut state.engine, &resident);
             resident.close(&mut state.engine);
             walked?
@@ -511,7 +510,7 @@ impl State {
         let limits = net.device.limits();
         let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits, update };
         let shared = self.shared();
-        Session::open(&mut self.engine, net.kind, &request, shared)
+        Session::open(&mut self.engine, net.kind(&request), &request, shared)
     }
 
     const fn shared(&self) -> Shared {

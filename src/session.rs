@@ -7,7 +7,7 @@ use crate::backend::{Engine, Prepared, Slot, buffer};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::plan::{BufferSpec, Format, Plan, PlanKind, Request, Role, Source};
+use crate::plan::{BufferSpec, Format, Place, Plan, PlanKind, Request, Role, Source};
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
@@ -55,6 +55,12 @@ impl Session {
                 Ok(slot) => {
                     owned.push(slot);
                     slots.push(slot);
+                    if !spec.head.is_empty()
+                        && let Err(error) = engine.write(slot, 0, &spec.head)
+                    {
+                        owned.into_iter().for_each(|slot| engine.release(slot));
+                        return Err(error);
+                    }
                 }
                 Err(error) => {
                     owned.into_iter().for_each(|slot| engine.release(slot));
@@ -80,15 +86,15 @@ impl Session {
         self.prepared.plan.rows
     }
 
-    /// The slot and length of the buffer with this role, where the plan has one.
-    fn find(&self, role: Role) -> Option<(Slot, usize)> {
-        let id = self.prepared.plan.buffer(role)?;
-        Some((self.prepared.slots[id.0], self.prepared.plan.buffers[id.0].len))
+    /// The slot, offset and length of what the role says, where the plan has it.
+    fn find(&self, role: Role) -> Option<(Slot, usize, usize)> {
+        let Place { buffer, offset, len } = self.prepared.plan.place(role)?;
+        Some((self.prepared.slots[buffer.0], offset, len))
     }
 
     pub(crate) fn write(&self, engine: &mut Engine, role: Role, words: &[u32]) -> Result<()> {
         match self.find(role) {
-            Some((slot, _)) => engine.write(slot, 0, words),
+            Some((slot, offset, _)) => engine.write(slot, offset, words),
             None => Ok(()),
         }
     }
@@ -96,17 +102,24 @@ impl Session {
     /// Writes live rows, and zeros in the rows after them: what an earlier call left there could overflow under today's
     /// parameters, and 0 times infinity is not 0.
     pub(crate) fn write_rows(&self, engine: &mut Engine, role: Role, numbers: &[f32]) -> Result<()> {
-        let Some((slot, len)) = self.find(role) else { return Ok(()) };
-        engine.write_f32(slot, 0, numbers)?;
+        let Some((slot, offset, len)) = self.find(role) else { return Ok(()) };
+        engine.write_f32(slot, offset, numbers)?;
         if numbers.len() < len {
-            engine.write(slot, numbers.len(), &vec![0; len - numbers.len()])?;
+            engine.write(slot, offset + numbers.len(), &vec![0; len - numbers.len()])?;
         }
         Ok(())
     }
 
-    /// Runs the whole plan this many times, as one submission.
+    /// Trains (or evaluates, or predicts) this many mini-batches, as one submission.
     pub(crate) fn run(&self, engine: &mut Engine, times: usize) -> Result<()> {
-        engine.run(&self.prepared, 0..self.prepared.plan.steps.len(), times)
+        let mut left = times;
+        let rounds = self.prepared.plan.rounds.iter().map(|round| {
+            let times = left / round.advances;
+            left %= round.advances;
+            (round.steps.clone(), times)
+        });
+        let parts: Vec<_> = rounds.filter(|&(_, times)| times > 0).collect();
+        engine.run(&self.prepared, &parts)
     }
 
     /// The first `len` words of the buffer with this role; none where the plan has no such buffer.
@@ -116,7 +129,7 @@ impl Session {
         role: Role,
         len: usize,
     ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
-        let read = self.find(role).map(|(slot, _)| engine.read(slot, len));
+        let read = self.find(role).map(|(slot, offset, _)| engine.read(slot, offset, len));
         async move {
             match read {
                 Some(read) => read.await,
@@ -275,12 +288,14 @@ impl Resident {
 
     /// The scores of the walk, after its last step.
     pub(crate) fn scores(&self, engine: &mut Engine) -> impl Future<Output = Result<Scores>> + use<> {
-        let cost = self.session.read(engine, Role::StepCost, self.steps);
-        let right = self.session.read(engine, Role::StepRight, self.steps);
+        let scores = self.session.read(engine, Role::Scores, 2 * self.steps);
         let len = self.len;
         async move {
-            let cost = cost.await?.into_iter().map(f32::from_bits).collect();
-            Ok(Scores { cost, right: right.await?, len })
+            let scores: Vec<_> = scores.await?.into_iter().map(f32::from_bits).collect();
+            let (pairs, _) = scores.as_chunks::<2>();
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, exact in an f32")]
+            let right = pairs.iter().map(|pair| pair[1] as u32).collect();
+            Ok(Scores { cost: pairs.iter().map(|pair| pair[0]).collect(), right, len })
         }
     }
 }

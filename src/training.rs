@@ -285,8 +285,11 @@ fn resident(
     let layers = net.layers().to_vec();
     let update = trainer.optimizer.update();
     let mut request = Request { layers: &layers, update, ..net.request(goal, trainer.cost, words.source, 1) };
-    let kind = net.plan();
-    request.rows = rows.unwrap_or_else(|| session::evaluation_rows(kind, &request, data.len()));
+    request.rows = rows.unwrap_or(request.rows);
+    let kind = net.kind(&request);
+    if rows.is_none() {
+        request.rows = session::evaluation_rows(kind, &request, data.len());
+    }
     let (engine, shared) = net.parts();
     Resident::open(engine, kind, &request, shared, &words)
 }

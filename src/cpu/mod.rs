@@ -9,6 +9,7 @@ mod data;
 mod dense;
 mod matmul;
 mod memory;
+mod persistent;
 mod product;
 mod small;
 mod update;
@@ -137,11 +138,7 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
             memory.write_words(s[3], |m, n| cost::count_right(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), n));
         }
         Kernel::Tally => memory.write_words(s[0], |m, control| {
-            m.write(s[3], |m, cost| {
-                m.write_words(s[4], |m, right| {
-                    cost::tally(p, control, m.real(s[1]), m.word(s[2]), cost::Steps { cost, right });
-                });
-            });
+            m.write(s[3], |m, scores| cost::tally(p, control, m.real(s[1]), m.word(s[2]), scores));
         }),
         Kernel::Update => memory.write(s[3], |m, state| {
             m.write(s[4], |m, w| update::update(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), state, w));
@@ -172,6 +169,16 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         Kernel::DenseUpdate => memory.write(s[4], |m, state| {
             m.write(s[5], |m, w| {
                 dense::dense_update(p, [m.real(s[0]), m.real(s[1])], m.real(s[2]), m.word(s[3]), state, w);
+            });
+        }),
+        Kernel::Persistent => memory.write_words(s[0], |m, walk| {
+            m.write(s[4], |m, params| {
+                m.write(s[5], |m, state| {
+                    m.write(s[7], |m, scores| {
+                        let from = persistent::In { inputs: m.word(s[1]), targets: m.word(s[2]), hyper: m.real(s[3]) };
+                        persistent::persistent(p, walk, &from, &mut persistent::Moved { params, state, scores });
+                    });
+                });
             });
         }),
     }

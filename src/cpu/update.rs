@@ -1,6 +1,6 @@
 //! CPU functions of `shaders/update.wgsl`: the meaning, where the shader is the method. Shapes as stated there.
 
-use crate::kernel::{LANES, Params, SQUARES};
+use crate::kernel::{Params, SQUARES};
 use crate::optimizer::{
     BETA_1, BETA_2, CLIP_NORM, CLIP_VALUE, EPSILON, ETA, HYPER, KEEP, L1, L2, MAX_NORM, REST_1, REST_2, ROOT, Rule,
     STEP_SIZE,
@@ -158,10 +158,13 @@ pub(crate) fn update<T: Real>(
     }
 }
 
+/// Gradients that lie together in a part.
+const BLOCK: usize = 64;
+
 /// `s[g]` = the sum of the squares of the gradients of part `g`: every 64th block of 64.
 pub(crate) fn gradient_squares<T: Real>(p: &Params, gradients: &[T], squares: &mut [T]) {
     squares[..SQUARES as usize].fill(T::ZERO);
-    for (block, gradients) in gradients[..p.count as usize].chunks(LANES as usize).enumerate() {
+    for (block, gradients) in gradients[..p.count as usize].chunks(BLOCK).enumerate() {
         let sum = &mut squares[block % SQUARES as usize];
         *sum = gradients.iter().fold(*sum, |sum, &g| sum + g * g);
     }

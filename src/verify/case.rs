@@ -9,8 +9,9 @@ use crate::backend::{Engine, Prepared};
 use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel, Params};
-use crate::optimizer::{CLIP_NORM, CLIP_VALUE, HYPER, MAX_NORM, Rule};
-use crate::plan::{BufferId, BufferSpec, Plan, PlanKind, Role, Step};
+use crate::layer::layout;
+use crate::optimizer::{CLIP_NORM, CLIP_VALUE, ETA, HYPER, KEEP, L1, L2, MAX_NORM, Rule, STEP_SIZE, Update};
+use crate::plan::{BufferId, BufferSpec, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step};
 use crate::{Activation, Cost};
 
 /// Words after the last element of each buffer, inside what the kernel can reach: robust access would hide a write past the
@@ -79,7 +80,7 @@ impl Case {
             Kernel::Activation | Kernel::ActivationPrime => count(elementwise().len()),
             Kernel::DenseForward | Kernel::DenseBackward => count(elementwise().len()) * PARTS,
             Kernel::CostValue => 2 * count(Cost::ALL.len()),
-            Kernel::OutputError => 2 * count(pairs().len()),
+            Kernel::OutputError | Kernel::Persistent => 2 * count(pairs().len()),
             Kernel::Gather => 8,
             Kernel::CountRight | Kernel::Tally => 4,
             Kernel::CostDerivative | Kernel::ClipGradients | Kernel::MaxNorm => 2,
@@ -98,10 +99,12 @@ impl Case {
         let buffers =
             self.buffers.iter().zip(self.step.kernel.info().bindings).map(|((element, _, words), binding)| {
                 let name = binding.name.to_owned();
-                BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between }
+                BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between, head: Vec::new() }
             });
         let rows = self.step.params.rows as usize;
-        Plan { kind: PlanKind::Textbook, rows, buffers: buffers.collect(), steps: vec![self.step.clone()] }
+        let rounds = vec![Round { steps: 0..1, advances: 1 }];
+        let steps = vec![self.step.clone()];
+        Plan { kind: PlanKind::Textbook, rows, buffers: buffers.collect(), steps, rounds, networks: 1 }
     }
 
     /// Runs the case on an engine and compares every output with the reference. Fails if a guard or an input was written.
@@ -124,10 +127,10 @@ impl Case {
             engine.write(slot, words.len(), &[GUARD; GUARDS])?;
         }
         let prepared: Prepared = engine.prepare(plan, slots.to_vec())?;
-        engine.run(&prepared, 0..1, 1)?;
+        engine.run(&prepared, &[(0..1, 1)])?;
         let mut after = Vec::with_capacity(slots.len());
         for ((_, _, words), &slot) in self.buffers.iter().zip(slots) {
-            after.push(engine.read(slot, words.len() + GUARDS).await?);
+            after.push(engine.read(slot, 0, words.len() + GUARDS).await?);
         }
         self.judge(&after)
     }
@@ -152,7 +155,7 @@ impl Case {
             if *access == Access::In && after != before {
                 return fail("changed its input");
             }
-            if *access != Access::In {
+            if !matches!(access, Access::In | Access::Scratch) {
                 worst.merge(&self.compare(before, after, oracle.buffer(index)));
             }
         }
@@ -328,13 +331,13 @@ impl Maker {
     }
 
     /// Numbers from 0.1 to 1, none of which is special.
-    fn positive(&mut self, len: u32) -> Vec<u32> {
+    fn positive(&mut self, len: usize) -> Vec<u32> {
         (0..len).map(|_| self.random.random_range(0.1..1.0_f32).to_bits()).collect()
     }
 
     /// Numbers of three steps. In the odd variants, and in the later half of them, there are no bounds, or none that is reached.
     fn hyper(&mut self) -> Vec<u32> {
-        let mut hyper = self.positive(3 * HYPER as u32);
+        let mut hyper = self.positive(3 * HYPER);
         let loose = self.variant % 2 == 1;
         for step in hyper.chunks_exact_mut(HYPER) {
             if self.variant as usize >= Rule::ALL.len() {
@@ -349,8 +352,8 @@ impl Maker {
 
     /// What the rule remembers of every parameter; one number where it remembers nothing.
     fn state(&mut self) -> Vec<u32> {
-        let arenas = u32::try_from(Rule::from_code(self.p.rule).remembers()).unwrap_or(0);
-        self.positive((arenas * self.p.count).max(1))
+        let arenas = Rule::from_code(self.p.rule).remembers();
+        self.positive((arenas * self.p.count as usize).max(1))
     }
 
     /// What an output holds before: garbage where the kernel overwrites, numbers where it adds.
@@ -383,6 +386,9 @@ impl Maker {
     }
 
     fn make(mut self) -> Case {
+        if self.kernel == Kernel::Persistent {
+            return self.persistent();
+        }
         let p = self.p;
         let arena = p.b + p.outputs + 1;
         let (below, here) = (p.rows * p.inputs, p.rows * p.outputs);
@@ -423,7 +429,7 @@ impl Maker {
             }
             Kernel::Tally => {
                 let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();
-                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 5], vec![GARBAGE; 5]]
+                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 9]]
             }
             Kernel::Update => {
                 let (hyper, state) = (self.hyper(), self.state());
@@ -454,6 +460,7 @@ impl Maker {
                 let (hyper, state) = (self.hyper(), self.state());
                 vec![self.numbers(here), self.numbers(below), hyper, control, state, self.numbers(arena)]
             }
+            Kernel::Persistent => Vec::new(),
         };
         let bindings = self.kernel.info().bindings;
         let buffers = bindings.iter().zip(contents).map(|(binding, words)| (binding.element, binding.access, words));
@@ -461,6 +468,75 @@ impl Maker {
         let label = format!("{} {rows}x{inputs}x{outputs} variant {}", self.kernel.name(), self.variant);
         let ids = (0..bindings.len()).map(BufferId).collect();
         Case { step: Step { kernel: self.kernel, params: p, bindings: ids, label }, buffers: buffers.collect() }
+    }
+
+    /// Two steps of two networks with a hidden layer or none, the second step on what is left of the data. Numbers are ordinary
+    /// ones whatever the fill: between saturated outputs rounding would decide which answer is right.
+    fn persistent(mut self) -> Case {
+        self.fill = Fill::Ordinary;
+        let (cost, activation) = pairs()[self.variant as usize % pairs().len()];
+        let [rows, inputs, outputs] = [self.p.rows, self.p.inputs, self.p.outputs].map(|n| n as usize);
+        let hidden = elementwise()[self.variant as usize % elementwise().len()];
+        let deep = [(outputs % 5 + 3, hidden), (outputs, activation)];
+        let dense = if (self.variant as usize) < pairs().len() { &deep[..] } else { &deep[1..] };
+        let examples = rows + rows.div_ceil(3);
+        let bytes = self.variant.is_multiple_of(2);
+        let source = Source::Dataset {
+            len: examples,
+            inputs: if bytes { Format::U8 } else { Format::F32 },
+            targets: if cost == Cost::CategoricalCrossEntropy { Format::Label } else { Format::F32 },
+        };
+        let layers = layout(inputs, dense).map(|(layers, _)| layers).unwrap_or_default();
+        let limits = Limits::HOST;
+        let update = Update { rule: Rule::ALL[self.variant as usize % Rule::ALL.len()], ..Update::default() };
+        let request = Request { layers: &layers, cost: Some(cost), goal: Goal::Train, source, rows, limits, update };
+        let Ok(plan) = Plan::population(&request, 2) else {
+            unreachable!("the shape was checked, and nothing is limited")
+        };
+        let len = u32::try_from(examples).unwrap_or(u32::MAX);
+        #[allow(clippy::cast_precision_loss, reason = "a rough size")]
+        let widest = (self.p.inputs.max(self.p.outputs) as f32).sqrt();
+        let mut buffers = Vec::new();
+        for (spec, binding) in plan.buffers.iter().zip(self.kernel.info().bindings) {
+            let words = match spec.role {
+                Role::Walk => {
+                    let mut words = spec.head.clone();
+                    for network in 0..2 {
+                        words.extend([0, self.p.rows.min(len), len, 0]);
+                        words.extend((0..len).map(|i| (i * 7 + network) % len));
+                    }
+                    words
+                }
+                Role::Inputs if bytes => (0..spec.len).map(|_| self.random.random()).collect(),
+                Role::Targets if cost == Cost::CategoricalCrossEntropy => {
+                    (0..len).map(|_| self.random.random_range(0..self.p.outputs)).collect()
+                }
+                Role::Targets => (0..spec.len).map(|_| self.random.random_range(0.0..1.0_f32).to_bits()).collect(),
+                Role::Between | Role::Scores => vec![GARBAGE; spec.len],
+                // Small steps, and small weights for wide layers: the second step starts from what rounding made of the first.
+                Role::Hyper => self.small_steps(spec.len / HYPER),
+                Role::State => self.positive(spec.len),
+                _ => (0..spec.len).map(|_| (self.number() / widest).to_bits()).collect(),
+            };
+            buffers.push((spec.element, binding.access, words));
+        }
+        let Some(mut step) = plan.steps.into_iter().next_back() else { unreachable!("a plan has steps") };
+        step.params.count = 2;
+        step.label = format!("persistent {rows}x{inputs}x{outputs} variant {}", self.variant);
+        Case { step, buffers }
+    }
+
+    /// Numbers of so many small steps. Without the penalty that jumps where a weight is 0.
+    fn small_steps(&mut self, steps: usize) -> Vec<u32> {
+        let mut hyper = self.positive(steps * HYPER);
+        for step in hyper.chunks_exact_mut(HYPER) {
+            for at in [ETA, STEP_SIZE, L2] {
+                step[at] = (0.1 * f32::from_bits(step[at])).to_bits();
+            }
+            step[KEEP] = (1.0 - 0.1 * f32::from_bits(step[KEEP])).to_bits();
+            step[L1] = 0;
+        }
+        hyper
     }
 
     /// One-hot rows for the odd rows, soft ones between 0 and 1 for the even ones.

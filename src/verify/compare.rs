@@ -20,9 +20,11 @@ pub(crate) fn terms(kernel: Kernel, p: &Params) -> u64 {
         Kernel::Tally => u64::from(p.rows),
         // The sum before it may have been cut, or not.
         Kernel::DenseUpdate => u64::from(p.rows),
-        Kernel::GradientSquares => u64::from(p.count).div_ceil(SQUARES),
-        Kernel::ClipGradients => SQUARES,
+        Kernel::GradientSquares => u64::from(p.count).div_ceil(SQUARES.into()),
+        Kernel::ClipGradients => SQUARES.into(),
         Kernel::MaxNorm => u64::from(p.inputs),
+        // Every sum of its steps, one after another.
+        Kernel::Persistent => u64::from(p.count) * u64::from(p.k_end) * u64::from(p.rows + p.inputs + p.outputs),
         _ if kernel.sum_length(p).is_some() => u64::from(p.k_end - p.k_begin),
         _ => 1,
     }

@@ -29,6 +29,9 @@ pub struct Tracked {
 /// The smallest factor that a bound has; intrinsic errors are given in units of it.
 pub(super) const SMALLEST_K: f64 = 8.0;
 
+/// What an error may be of its scale: `k * 2^-23`, for sums of up to some thousand terms.
+const SECOND_ORDER: f64 = 1.0 / 65_536.0;
+
 /// What one operation can flush: anything below the smallest normal number.
 const FLUSH: f64 = f32::MIN_POSITIVE as f64;
 
@@ -36,6 +39,11 @@ impl Tracked {
     const fn exact_value(value: f64) -> Self {
         let flushed = if value.abs() < FLUSH { value.abs() } else { 0.0 };
         Self { value, scale: value.abs(), flushed, exact: true }
+    }
+
+    /// The scale of the error that it has already: none of a number read from memory.
+    const fn error(self) -> f64 {
+        if self.exact { 0.0 } else { self.scale }
     }
 
     /// The result of one operation: of exact numbers it has the rounding error of the result alone.
@@ -84,10 +92,13 @@ impl Sub for Tracked {
 
 impl Mul for Tracked {
     type Output = Self;
+    /// The error of either factor times the other: of the scales alone the product would grow without end from layer to layer.
+    /// Where a factor has all but cancelled, the product of both errors, each a small part of its scale, may be more than that.
     fn mul(self, other: Self) -> Self {
-        let flushed = self.value.abs() * other.flushed + other.value.abs() * self.flushed;
-        let exact = self.exact && other.exact;
-        Self::result(self.value * other.value, self.scale * other.scale, flushed, exact)
+        let (x, y) = (self.value.abs(), other.value.abs());
+        let flushed = x * other.flushed + y * self.flushed;
+        let scale = x * other.error() + y * self.error() + SECOND_ORDER * self.error() * other.error();
+        Self::result(self.value * other.value, scale, flushed, self.exact && other.exact)
     }
 }
 
@@ -95,7 +106,7 @@ impl Div for Tracked {
     type Output = Self;
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
-        let scale = self.scale / other.value.abs() * (other.scale / other.value.abs()).max(1.0);
+        let scale = (self.error() + value.abs() * other.error()) / other.value.abs();
         let flushed = (self.flushed + value.abs() * other.flushed) / other.value.abs();
         Self::result(value, scale, flushed, self.exact && other.exact)
     }
