@@ -321,29 +321,60 @@ fn gather(step: u32, live: u32, x_at: u32, lane: u32) {
     }
 }
 
-// Slice s of z[o] - b[o] for all rows, by the lane that has (o, s): neighbours read neighbouring weights.
+// Slice s of z[o] - b[o] for two outputs and all rows, by the lane that has (o, s): neighbours read neighbouring weights, and a
+// quad of activations that is read serves eight products.
 fn forward_slices(at: Layer, lane: u32) {
     let to = work_at + walk[PARTIAL_AT];
-    for (var e = lane; e < at.outputs * at.slices; e += LANES) {
-        let w_row = at.w + e / at.slices * at.inputs;
+    for (var e = lane; e < (at.outputs + 1u) / 2u * at.slices; e += LANES) {
+        let o = e / at.slices * 2u;
+        let s = e % at.slices;
+        let two = o + 1u < at.outputs; // else the last output stands alone, and its sum is worked out twice
+        let u_row = at.w + o * at.inputs;
+        let v_row = select(u_row, u_row + at.inputs, two);
         for (var q = 0u; q < quads; q += HELD) {
-            var sum0 = vec4(0.0);
-            var sum1 = vec4(0.0);
-            var sum2 = vec4(0.0);
-            var sum3 = vec4(0.0);
-            for (var i = e % at.slices; i < at.inputs; i += at.slices) {
-                let w = params[w_row + i];
-                let a = at.below + i * quads + q;
-                sum0 += w * work[a];
-                if (HELD > 1u) { sum1 += w * work[a + 1u]; }
-                if (HELD > 2u) { sum2 += w * work[a + 2u]; }
-                if (HELD > 3u) { sum3 += w * work[a + 3u]; }
+            var u0 = vec4(0.0);
+            var u1 = vec4(0.0);
+            var u2 = vec4(0.0);
+            var u3 = vec4(0.0);
+            var v0 = vec4(0.0);
+            var v1 = vec4(0.0);
+            var v2 = vec4(0.0);
+            var v3 = vec4(0.0);
+            for (var i = s; i < at.inputs; i += at.slices) {
+                let u = params[u_row + i];
+                let v = params[v_row + i];
+                let first = at.below + i * quads + q;
+                let a0 = work[first];
+                u0 += u * a0;
+                v0 += v * a0;
+                if (HELD > 1u) {
+                    let a1 = work[first + 1u];
+                    u1 += u * a1;
+                    v1 += v * a1;
+                }
+                if (HELD > 2u) {
+                    let a2 = work[first + 2u];
+                    u2 += u * a2;
+                    v2 += v * a2;
+                }
+                if (HELD > 3u) {
+                    let a3 = work[first + 3u];
+                    u3 += u * a3;
+                    v3 += v * a3;
+                }
             }
-            let out = to + e * quads + q;
-            work[out] = sum0;
-            if (HELD > 1u) { work[out + 1u] = sum1; }
-            if (HELD > 2u) { work[out + 2u] = sum2; }
-            if (HELD > 3u) { work[out + 3u] = sum3; }
+            let u_to = to + (o * at.slices + s) * quads + q;
+            work[u_to] = u0;
+            if (HELD > 1u) { work[u_to + 1u] = u1; }
+            if (HELD > 2u) { work[u_to + 2u] = u2; }
+            if (HELD > 3u) { work[u_to + 3u] = u3; }
+            if (two) {
+                let v_to = u_to + at.slices * quads;
+                work[v_to] = v0;
+                if (HELD > 1u) { work[v_to + 1u] = v1; }
+                if (HELD > 2u) { work[v_to + 2u] = v2; }
+                if (HELD > 3u) { work[v_to + 3u] = v3; }
+            }
         }
     }
 }
@@ -454,28 +485,56 @@ fn arenas(rule: u32) -> u32 {
     return select(select(1u, 2u, rule == 4u), 0u, rule == 0u);
 }
 
+// The optimiser's step of one parameter.
+fn step_parameter(to: u32, h: u32, gradient: f32, is_weight: bool) {
+    let arena = walk[PARAMS_STRIDE];
+    let memory = state_at + to - params_at;
+    let next = moved(p.rule, h, remembered(memory, arena, params[to]), gradient, is_weight);
+    params[to] = next.w;
+    remember(memory, arena, next);
+}
+
 // w and b of a layer (BP3, BP4): a lane has column i (column I is the bias, whose a is 1) of a part of the outputs, so that
 // neighbours step neighbouring weights.
 fn update(at: Layer, h: u32, lane: u32) {
     let columns = at.inputs + 1u;
-    let arena = walk[PARAMS_STRIDE];
     let outputs = (at.outputs + at.chunks - 1u) / at.chunks;
     for (var e = lane; e < columns * at.chunks; e += LANES) {
         let i = e % columns;
         let first = e / columns * outputs;
         let bias = i == at.inputs;
-        for (var o = first; o < min(first + outputs, at.outputs); o++) {
+        let end = min(first + outputs, at.outputs);
+        if (quads == HELD) {
+            // All rows of the column at once, read once for all outputs.
+            var a0 = vec4(1.0);
+            var a1 = vec4(1.0);
+            var a2 = vec4(1.0);
+            var a3 = vec4(1.0);
+            if (!bias) {
+                let a = at.below + i * quads;
+                a0 = work[a];
+                if (HELD > 1u) { a1 = work[a + 1u]; }
+                if (HELD > 2u) { a2 = work[a + 2u]; }
+                if (HELD > 3u) { a3 = work[a + 3u]; }
+            }
+            for (var o = first; o < end; o++) {
+                let delta = at.delta + o * quads;
+                var sum = dot(work[delta], a0);
+                if (HELD > 1u) { sum += dot(work[delta + 1u], a1); }
+                if (HELD > 2u) { sum += dot(work[delta + 2u], a2); }
+                if (HELD > 3u) { sum += dot(work[delta + 3u], a3); }
+                step_parameter(select(at.w + o * at.inputs + i, at.b + o, bias), h, sum, !bias);
+            }
+            continue;
+        }
+        for (var o = first; o < end; o++) {
             var sum = 0.0;
             for (var q = 0u; q < quads; q++) {
                 var a = vec4(1.0);
                 if (!bias) { a = work[at.below + i * quads + q]; }
                 sum += dot(work[at.delta + o * quads + q], a);
             }
-            let to = select(at.w + o * at.inputs + i, at.b + o, bias);
-            let memory = state_at + to - params_at;
-            let next = moved(p.rule, h, remembered(memory, arena, params[to]), sum, !bias);
-            params[to] = next.w;
-            remember(memory, arena, next);
+            step_parameter(select(at.w + o * at.inputs + i, at.b + o, bias), h, sum, !bias);
         }
     }
 }

@@ -124,17 +124,19 @@ impl Key {
 
 /// What an optimiser remembers between steps, on the network's device.
 #[derive(Debug)]
-pub(crate) struct Moments {
+struct Moments {
     slot: Slot,
+    /// Numbers in it.
+    len: usize,
     /// Which kind of optimiser it belongs to.
     of: Option<&'static str>,
     /// Steps taken.
-    pub(crate) steps: u64,
+    steps: u64,
 }
 
 impl Moments {
     fn new(engine: &mut Engine) -> Result<Self> {
-        Ok(Self { slot: engine.alloc(&session::state_spec(1))?, of: None, steps: 0 })
+        Ok(Self { slot: engine.alloc(&session::state_spec(1))?, len: 0, of: None, steps: 0 })
     }
 }
 
@@ -234,12 +236,22 @@ impl Network {
         let (len, format) = (batch_size.max(1), Format::F32);
         let source = Source::Dataset { len, inputs: format, targets: format };
         let request = self.request(Goal::Train, Cost::Quadratic, source, batch_size);
-        self.forced.map_or_else(|| request.choice(), |kind| (kind, "it was asked for"))
+        match self.forced {
+            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => {
+                (PlanKind::Fused, "the persistent plan that was asked for is for GPUs")
+            }
+            Some(kind) => (kind, "it was asked for"),
+            None => request.choice(),
+        }
     }
 
     /// The kind of plan for a request of this network.
     pub(crate) fn kind(&self, request: &Request<'_>) -> PlanKind {
-        self.forced.unwrap_or_else(|| request.choice().0)
+        match self.forced {
+            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => PlanKind::Fused,
+            Some(kind) => kind,
+            None => request.choice().0,
+        }
     }
 
     /// What this network has asked of its device so far.
@@ -396,9 +408,30 @@ impl Network {
         state.forget(Some(optimizer.name()), optimizer.update().rule.remembers(), len)
     }
 
-    /// What the optimiser remembers, for its count of steps to go on.
-    pub(crate) fn moments(&mut self) -> &mut Moments {
-        &mut self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).moments
+    /// What the optimiser remembers of the steps so far: `m` and `v` of every parameter, as far as its kind has them, as the bits of
+    /// `f32` numbers.
+    pub(crate) fn memory_async(&self) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        let mut state = self.lock();
+        let Moments { slot, len, .. } = state.moments;
+        state.engine.read(slot, 0, len)
+    }
+
+    /// How many numbers that are.
+    pub(crate) fn memory_len(&self) -> usize {
+        self.lock().moments.len
+    }
+
+    /// Has the optimiser, which was prepared, remember this, after so many steps.
+    pub(crate) fn remember(&mut self, memory: &[u32], steps: u64) -> Result<()> {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.moments.steps = steps;
+        state.engine.write(state.moments.slot, 0, memory)
+    }
+
+    /// The engine, and the optimiser's count of steps.
+    pub(crate) fn parts_and_steps(&mut self) -> (&mut Engine, &mut u64) {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (&mut state.engine, &mut state.moments.steps)
     }
 
     /// The mean cost and the accuracy on a data set.
@@ -452,6 +485,12 @@ impl Network {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         let shared = state.shared();
         (&mut state.engine, shared)
+    }
+
+    /// Replaces all parameters by numbers that may be what a run that diverged left.
+    pub(crate) fn load(&mut self, parameters: &[f32]) -> Result<()> {
+        let (engine, shared) = self.parts();
+        engine.write_f32(shared.parameters, 0, parameters)
     }
 
     /// Whether `numbers` are whole rows of `columns`, at least one, all finite; returns how many.
@@ -526,9 +565,11 @@ impl State {
         for (_, mut session) in training {
             session.close(&mut self.engine);
         }
-        let slot = self.engine.alloc(&session::state_spec(len.saturating_mul(remembers).max(1)))?;
-        self.engine.release(std::mem::replace(&mut self.moments.slot, slot));
-        (self.moments.of, self.moments.steps) = (of, 0);
+        let len = len.saturating_mul(remembers);
+        let slot = self.engine.alloc(&session::state_spec(len.max(1)))?;
+        let moments = Moments { slot, len, of, steps: 0 };
+        let old = std::mem::replace(&mut self.moments, moments);
+        self.engine.release(old.slot);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! A plan with its buffers on an engine: what a network calls, and what training and evaluation loop over.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Engine, Prepared, Slot, buffer};
@@ -43,11 +44,15 @@ impl Shared {
 impl Session {
     /// Builds the plan and allocates its buffers, but for the shared ones.
     pub(crate) fn open(engine: &mut Engine, kind: PlanKind, request: &Request<'_>, shared: Shared) -> Result<Self> {
-        let plan = Plan::new(kind, request)?;
+        Self::with_plan(engine, Plan::new(kind, request)?, Some(shared))
+    }
+
+    /// Allocates the buffers of a plan, but for the shared ones where they are given.
+    pub(crate) fn with_plan(engine: &mut Engine, plan: Plan, shared: Option<Shared>) -> Result<Self> {
         let mut owned = Vec::with_capacity(plan.buffers.len());
         let mut slots = Vec::with_capacity(plan.buffers.len());
         for spec in &plan.buffers {
-            if let Some(slot) = shared.of(spec.role) {
+            if let Some(slot) = shared.and_then(|shared| shared.of(spec.role)) {
                 slots.push(slot);
                 continue;
             }
@@ -86,14 +91,23 @@ impl Session {
         self.prepared.plan.rows
     }
 
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.prepared.plan
+    }
+
     /// The slot, offset and length of what the role says, where the plan has it.
-    fn find(&self, role: Role) -> Option<(Slot, usize, usize)> {
-        let Place { buffer, offset, len } = self.prepared.plan.place(role)?;
+    fn find(&self, role: Role, network: usize) -> Option<(Slot, usize, usize)> {
+        let Place { buffer, offset, len } = self.prepared.plan.place(role, network)?;
         Some((self.prepared.slots[buffer.0], offset, len))
     }
 
     pub(crate) fn write(&self, engine: &mut Engine, role: Role, words: &[u32]) -> Result<()> {
-        match self.find(role) {
+        self.write_of(engine, role, 0, words)
+    }
+
+    /// As [`write`](Self::write), what belongs to one network of a population.
+    pub(crate) fn write_of(&self, engine: &mut Engine, role: Role, network: usize, words: &[u32]) -> Result<()> {
+        match self.find(role, network) {
             Some((slot, offset, _)) => engine.write(slot, offset, words),
             None => Ok(()),
         }
@@ -102,7 +116,7 @@ impl Session {
     /// Writes live rows, and zeros in the rows after them: what an earlier call left there could overflow under today's
     /// parameters, and 0 times infinity is not 0.
     pub(crate) fn write_rows(&self, engine: &mut Engine, role: Role, numbers: &[f32]) -> Result<()> {
-        let Some((slot, offset, len)) = self.find(role) else { return Ok(()) };
+        let Some((slot, offset, len)) = self.find(role, 0) else { return Ok(()) };
         engine.write_f32(slot, offset, numbers)?;
         if numbers.len() < len {
             engine.write(slot, offset + numbers.len(), &vec![0; len - numbers.len()])?;
@@ -129,7 +143,7 @@ impl Session {
         role: Role,
         len: usize,
     ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
-        let read = self.find(role).map(|(slot, offset, _)| engine.read(slot, offset, len));
+        let read = self.find(role, 0).map(|(slot, offset, _)| engine.read(slot, offset, len));
         async move {
             match read {
                 Some(read) => read.await,
@@ -191,6 +205,14 @@ pub(crate) struct Scores {
 }
 
 impl Scores {
+    /// From the words of [`Role::Scores`], two a step.
+    fn of(words: &[u32], len: usize) -> Self {
+        let (pairs, _) = words.as_chunks::<2>();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, exact in an f32")]
+        let right = pairs.iter().map(|pair| f32::from_bits(pair[1]) as u32).collect();
+        Self { cost: pairs.iter().map(|pair| f32::from_bits(pair[0])).collect(), right, len }
+    }
+
     /// The mean over all rows.
     pub(crate) fn mean_cost(&self) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
@@ -236,6 +258,32 @@ impl Resident {
         }
     }
 
+    /// As [`open`](Self::open), for a plan that trains a population; its parameters are its own.
+    pub(crate) fn open_population(engine: &mut Engine, plan: Plan, words: &Words) -> Result<Self> {
+        let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
+        let steps = len.div_ceil(plan.rows);
+        let mut session = Session::with_plan(engine, plan, None)?;
+        let written = session
+            .write(engine, Role::Inputs, &words.inputs)
+            .and_then(|()| session.write(engine, Role::Targets, &words.targets));
+        match written {
+            Ok(()) => Ok(Self { session, len, steps, chunk: 1 }),
+            Err(error) => {
+                session.close(engine);
+                Err(error)
+            }
+        }
+    }
+
+    /// Examples of the data set.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) const fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Gives the data set's buffers back.
     pub(crate) fn close(&mut self, engine: &mut Engine) {
         self.session.close(engine);
@@ -247,11 +295,16 @@ impl Resident {
 
     /// Back to the first step, with this order of the examples and these numbers of each step.
     pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32]) -> Result<()> {
+        self.start_of(engine, 0, order, hyper)
+    }
+
+    /// As [`start`](Self::start), one network of a population.
+    pub(crate) fn start_of(&self, engine: &mut Engine, network: usize, order: &[u32], hyper: &[f32]) -> Result<()> {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = self.session.rows().min(self.len);
-        self.session.write(engine, Role::Control, &[0, word(live), word(self.len), 0])?;
-        self.session.write(engine, Role::Order, order)?;
-        self.session.write(engine, Role::Hyper, bytemuck::cast_slice(hyper))
+        self.session.write_of(engine, Role::Control, network, &[0, word(live), word(self.len), 0])?;
+        self.session.write_of(engine, Role::Order, network, order)?;
+        self.session.write_of(engine, Role::Hyper, network, bytemuck::cast_slice(hyper))
     }
 
     /// As [`start`](Self::start), for an evaluation: the order of the data set.
@@ -286,17 +339,49 @@ impl Resident {
         self.chunk = wanted.clamp(1, (self.chunk * 4).min(MOST_STEPS));
     }
 
+    /// Submits every step of the walk, with two submissions in flight; `false` if the callback ended it before the last was done.
+    /// Counts the steps as they are submitted, so that they are counted too where this future is dropped on its way.
+    pub(crate) async fn walk(
+        &mut self,
+        engine: &mut Engine,
+        counted: &mut u64,
+        mut progress: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        let mut submitted = 0;
+        let mut done = 0;
+        let mut in_flight = None;
+        let mut watch = Stopwatch::start();
+        while submitted < self.steps {
+            let count = self.submit(engine, self.steps - submitted)?;
+            submitted += count;
+            *counted += count as u64;
+            let earlier = in_flight.replace((count, engine.done()));
+            if let Some((count, finished)) = earlier {
+                finished.await?;
+                self.adapt(count, watch.elapsed());
+                watch = Stopwatch::start();
+                done += count;
+                if progress(done).is_break() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The scores of each network of a population, after the last step.
+    pub(crate) fn scores_of_all(&self, engine: &mut Engine) -> impl Future<Output = Result<Vec<Scores>>> + use<> {
+        let each = 2 * self.steps;
+        let scores = self.session.read(engine, Role::Scores, each * self.session.plan().networks);
+        let len = self.len;
+        async move { Ok(scores.await?.chunks(each).map(|words| Scores::of(words, len)).collect()) }
+    }
+
     /// The scores of the walk, after its last step.
     pub(crate) fn scores(&self, engine: &mut Engine) -> impl Future<Output = Result<Scores>> + use<> {
         let scores = self.session.read(engine, Role::Scores, 2 * self.steps);
         let len = self.len;
-        async move {
-            let scores: Vec<_> = scores.await?.into_iter().map(f32::from_bits).collect();
-            let (pairs, _) = scores.as_chunks::<2>();
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, exact in an f32")]
-            let right = pairs.iter().map(|pair| pair[1] as u32).collect();
-            Ok(Scores { cost: pairs.iter().map(|pair| pair[0]).collect(), right, len })
-        }
+        async move { Ok(Scores::of(&scores.await?, len)) }
     }
 }
 

@@ -194,7 +194,7 @@ impl<'n> Training<'n> {
 
     /// The walk back to its first step, with the order of an epoch, counted from 0, and the numbers of its steps.
     fn start(&mut self, epoch: u64) -> Result<()> {
-        let first = self.net.moments().steps + 1;
+        let first = self.net.optimizer_steps() + 1;
         let hyper: Vec<f32> =
             (first..).take(self.training.steps()).flat_map(|step| self.optimizer.hyper(step, 1.0)).collect();
         self.training.start(self.net.parts().0, &self.batches.order(epoch), &hyper)
@@ -214,8 +214,8 @@ impl<'n> Training<'n> {
         let engine = self.net.parts().0;
         let watch = Stopwatch::start();
         self.training.submit_just(engine, count)?;
-        self.net.moments().steps += count as u64;
-        let engine = self.net.parts().0;
+        let (engine, counted) = self.net.parts_and_steps();
+        *counted += count as u64;
         self.submitted += count;
         if engine.is_immediate() {
             self.note(count, watch.elapsed());
@@ -262,7 +262,7 @@ fn at_once<T>(future: &mut Later<T>) -> Option<Result<T>> {
 }
 
 /// The report of an epoch of training, still without an evaluation.
-fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores) -> Result<EpochReport> {
+pub(crate) fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores) -> Result<EpochReport> {
     if let Some((step, cost)) = scores.first_not_finite() {
         return Err(Error::Diverged { epoch, step: step + 1, cost });
     }
@@ -294,37 +294,18 @@ fn resident(
     Resident::open(engine, kind, &request, shared, &words)
 }
 
-/// All steps of a walk, with two submissions in flight; `None` if the callback ended it.
+/// All steps of a walk; `None` if the callback ended it.
 async fn walk(
     net: &mut Network,
     resident: &mut Resident,
     trains: bool,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Scores>> {
-    let steps = resident.steps();
-    let mut submitted = 0;
-    let mut done = 0;
-    let mut in_flight = None;
-    let mut watch = Stopwatch::start();
-    while submitted < steps {
-        let engine = net.parts().0;
-        let count = resident.submit(engine, steps - submitted)?;
-        submitted += count;
-        let earlier = in_flight.replace((count, engine.done()));
-        if trains {
-            // Here, so that they are counted too where this future is dropped on its way.
-            net.moments().steps += count as u64;
-        }
-        if let Some((count, finished)) = earlier {
-            finished.await?;
-            resident.adapt(count, watch.elapsed());
-            watch = Stopwatch::start();
-            done += count;
-            if progress(done).is_break() {
-                return Ok(None);
-            }
-        }
+    let (engine, steps) = net.parts_and_steps();
+    let mut evaluated = 0;
+    if !resident.walk(engine, if trains { steps } else { &mut evaluated }, &mut progress).await? {
+        return Ok(None);
     }
-    let scores = resident.scores(net.parts().0).await?;
-    if progress(steps).is_break() { Ok(None) } else { Ok(Some(scores)) }
+    let scores = resident.scores(engine).await?;
+    if progress(resident.steps()).is_break() { Ok(None) } else { Ok(Some(scores)) }
 }

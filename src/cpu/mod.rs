@@ -14,6 +14,7 @@ mod product;
 mod small;
 mod update;
 
+pub(crate) use cost::row_right;
 pub(crate) use data::BYTE;
 pub(crate) use memory::{Buffer, Memory};
 

@@ -251,9 +251,9 @@ pub struct BufferSpec {
 pub struct Place {
     /// The buffer.
     pub buffer: BufferId,
-    /// The first element, for the first network.
+    /// The first element.
     pub offset: usize,
-    /// Elements, for one network.
+    /// Elements.
     pub len: usize,
 }
 
@@ -350,22 +350,24 @@ impl Plan {
         persistent::record(request, check(request)?, networks)
     }
 
-    /// Where this plan has what the role says, of the first network; the others' follow at the same distance, one after another.
+    /// Where this plan has what the role says, of the network with this number, from 0.
     #[must_use]
-    pub fn place(&self, role: Role) -> Option<Place> {
-        let whole = |buffer: BufferId| {
-            let len = self.buffers[buffer.0].len;
-            Place { buffer, offset: 0, len: len / if self.is_per_network(role) { self.networks } else { 1 } }
-        };
+    pub fn place(&self, role: Role, network: usize) -> Option<Place> {
         if let Some(buffer) = self.buffer(role) {
-            return Some(whole(buffer));
+            let len = self.buffers[buffer.0].len;
+            if !self.is_per_network(role) {
+                return Some(Place { buffer, offset: 0, len });
+            }
+            let len = len / self.networks;
+            return (network < self.networks).then_some(Place { buffer, offset: network * len, len });
         }
-        let walk = self.buffer(Role::Walk)?;
+        let walk = self.buffer(Role::Walk).filter(|_| network < self.networks)?;
         let head = self.buffers[walk.0].head.len();
         let each = (self.buffers[walk.0].len - head) / self.networks;
+        let offset = head + network * each;
         match role {
-            Role::Control => Some(Place { buffer: walk, offset: head, len: CONTROL }),
-            Role::Order => Some(Place { buffer: walk, offset: head + CONTROL, len: each - CONTROL }),
+            Role::Control => Some(Place { buffer: walk, offset, len: CONTROL }),
+            Role::Order => Some(Place { buffer: walk, offset: offset + CONTROL, len: each - CONTROL }),
             _ => None,
         }
     }

@@ -169,7 +169,8 @@ impl Layout {
         for (l, layer) in layers.iter().enumerate() {
             let Layer { inputs, outputs, w, b, activation } = *layer;
             // As many slices as keep the lanes busy, but no shorter than pays.
-            let slices = (SHARE * lanes).div_ceil(outputs).clamp(1, (inputs / SLICE).max(1));
+            let pairs = outputs.div_ceil(2);
+            let slices = (SHARE * lanes).div_ceil(pairs).clamp(1, (inputs / SLICE).max(1));
             let chunks = (SHARE * lanes).div_ceil(inputs + 1).clamp(1, outputs);
             // Chunks are equally long but for the last; none may be empty.
             let chunks = outputs.div_ceil(outputs.div_ceil(chunks));
@@ -177,7 +178,7 @@ impl Layout {
             let [z, a, delta] = [(); 3].map(|()| take(outputs));
             table.push([inputs, outputs, w, b, activation.code() as usize, slices, chunks, below, z, a, delta]);
             below = a;
-            let forward = share(outputs * slices) * (quads / held) * (inputs.div_ceil(slices) + 1);
+            let forward = share(pairs * slices) * (quads / held) * (inputs.div_ceil(slices) + 1);
             let sums = share(outputs * quads) * (slices + 1);
             let back = if l == 0 { 0 } else { share(inputs * quads) * (outputs + 1) };
             let update = share((inputs + 1) * chunks) * outputs.div_ceil(chunks) * (quads + 1);

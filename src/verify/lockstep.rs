@@ -130,7 +130,7 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
     seed: u64,
     times: usize,
 ) -> Result<Lockstep> {
-    if plan.place(Role::Order).is_some_and(|order| times > order.len.div_ceil(plan.rows)) {
+    if plan.place(Role::Order, 0).is_some_and(|order| times > order.len.div_ceil(plan.rows)) {
         let want = "at most the number of mini-batches of the data set";
         return Err(Error::InvalidOption { option: "times", value: times.to_string(), want });
     }
@@ -224,7 +224,7 @@ const GARBAGE: u32 = 0x7fc0_beef;
 /// The first contents of every buffer of a plan.
 fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
     let mut random = Pcg64Mcg::new(u128::from(seed) << 1 | 1);
-    let examples = plan.place(Role::Order).map_or(plan.rows, |order| order.len);
+    let examples = plan.place(Role::Order, 0).map_or(plan.rows, |order| order.len);
     let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let live = word(plan.rows.min(examples));
     plan.buffers

@@ -9,7 +9,8 @@ use crate::real::Real;
 /// A value in `f64` with the scale of its error: a kernel that computed it in `f32`, in whatever order, may be off by
 /// `k * 2^-23 * scale + flushed` for the `k` of [`bound`](super::bound).
 ///
-/// For a sum the scale is the sum of the absolute terms, never the absolute value of the sum, which cancellation makes small.
+/// For a sum the scale is the sum of the absolute terms, never the absolute value of the sum, which cancellation makes small. For a
+/// product it is that of either factor times the value of the other: what was off before comes through multiplied, no more.
 /// Functions add what the WGSL specification allows them (15.7.4), as multiples of the smallest `k`, 8.
 ///
 /// A device may also take a number below the smallest normal one as 0, before or after any operation. What that can add up to,
@@ -29,8 +30,9 @@ pub struct Tracked {
 /// The smallest factor that a bound has; intrinsic errors are given in units of it.
 pub(super) const SMALLEST_K: f64 = 8.0;
 
-/// What an error may be of its scale: `k * 2^-23`, for sums of up to some thousand terms.
-const SECOND_ORDER: f64 = 1.0 / 65_536.0;
+/// What two errors can make of each other, per unit of both scales: the largest `k * 2^-23` there is, of sums of 10,000 terms. It
+/// matters only where a sum cancelled so far that its error is as large as itself.
+const SECOND_ORDER: f64 = 1.0 / 32_768.0;
 
 /// What one operation can flush: anything below the smallest normal number.
 const FLUSH: f64 = f32::MIN_POSITIVE as f64;
@@ -41,11 +43,6 @@ impl Tracked {
         Self { value, scale: value.abs(), flushed, exact: true }
     }
 
-    /// The scale of the error that it has already: none of a number read from memory.
-    const fn error(self) -> f64 {
-        if self.exact { 0.0 } else { self.scale }
-    }
-
     /// The result of one operation: of exact numbers it has the rounding error of the result alone.
     fn result(value: f64, scale: f64, flushed: f64, exact: bool) -> Self {
         let scale = if exact { value.abs() } else { scale.max(value.abs()) };
@@ -53,9 +50,14 @@ impl Tracked {
         Self { value, scale, flushed: flushed + FLUSH, exact: false }
     }
 
+    /// The scale of the error that it comes with: none if it was read from memory.
+    fn error(self) -> f64 {
+        if self.exact { 0.0 } else { self.scale }
+    }
+
     /// `f(self)`, where `slope` is `f'` and the function itself may be off by `intrinsic` units of 2^-23.
     fn function(self, value: f64, slope: f64, intrinsic: f64) -> Self {
-        let carried = if self.exact { 0.0 } else { (slope * self.scale).abs() };
+        let carried = (slope * self.error()).abs();
         let scale = carried + value.abs() / SMALLEST_K + intrinsic / SMALLEST_K;
         Self { value, scale, flushed: slope.abs() * self.flushed + FLUSH, exact: false }
     }
@@ -95,10 +97,11 @@ impl Mul for Tracked {
     /// The error of either factor times the other: of the scales alone the product would grow without end from layer to layer.
     /// Where a factor has all but cancelled, the product of both errors, each a small part of its scale, may be more than that.
     fn mul(self, other: Self) -> Self {
-        let (x, y) = (self.value.abs(), other.value.abs());
-        let flushed = x * other.flushed + y * self.flushed;
-        let scale = x * other.error() + y * self.error() + SECOND_ORDER * self.error() * other.error();
-        Self::result(self.value * other.value, scale, flushed, self.exact && other.exact)
+        let flushed = self.value.abs() * other.flushed + other.value.abs() * self.flushed;
+        let exact = self.exact && other.exact;
+        let (a, b) = (self.error(), other.error());
+        let scale = self.value.abs() * b + other.value.abs() * a + SECOND_ORDER * a * b;
+        Self::result(self.value * other.value, scale, flushed, exact)
     }
 }
 
@@ -106,7 +109,8 @@ impl Div for Tracked {
     type Output = Self;
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
-        let scale = (self.error() + value.abs() * other.error()) / other.value.abs();
+        let (a, b) = (self.error() / other.value.abs(), other.error() / other.value.abs());
+        let scale = a + value.abs() * b + SECOND_ORDER * a * b;
         let flushed = (self.flushed + value.abs() * other.flushed) / other.value.abs();
         Self::result(value, scale, flushed, self.exact && other.exact)
     }
