@@ -188,7 +188,7 @@ fn fit(options: &Options, net: &mut Network, train: &Dataset, test: &Dataset, et
         .seed(options.seed as u64)
         .on_event(|event| {
             match event {
-                Event::Progress { epoch, step, steps } => {
+                Event::Progress { epoch, step, steps, .. } => {
                     bar.set_length((epochs * steps) as u64);
                     bar.set_prefix(format!("epoch {epoch}/{epochs}"));
                     bar.set_position(((epoch - 1) * steps + step) as u64);

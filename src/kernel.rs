@@ -193,6 +193,12 @@ kernels! {
     CountRight = "count_right" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out row_right: U32];
     /// The rows' costs and right answers into one place a step; then on to the next mini-batch.
     Tally = "tally" in "cost.wgsl", LINE, [InOut moving: U32, In costs: F32, In rights: U32, InOut scores: F32];
+    /// The true class, the class answered, and the rank of the true one, of each row.
+    Answers = "answers" in "metrics.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out answer: U32];
+    /// Answers counted by true class and class answered, and by rank.
+    CountAnswers = "count_answers" in "metrics.wgsl", LINE, [In control: U32, In answered: U32, InOut counts: U32];
+    /// The squared and the absolute errors of each output, summed over the rows.
+    Residuals = "residuals" in "metrics.wgsl", LINE, [In control: U32, In y: F32, In a: F32, InOut errors: F32];
     /// The optimiser's step of every parameter.
     Update = "update" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut state: F32, InOut params: F32];
     /// The sum of the squared gradients, in parts.
@@ -274,10 +280,12 @@ impl Kernel {
             | Self::Hadamard
             | Self::CostDerivative
             | Self::Update
-            | Self::ClipGradients => u64::from(p.count).div_ceil(LANES),
+            | Self::ClipGradients
+            | Self::CountAnswers => u64::from(p.count).div_ceil(LANES),
             Self::GradientSquares => SQUARES.into(),
             Self::MaxNorm => outputs,
-            Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError => rows,
+            Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError | Self::Answers => rows,
+            Self::Residuals => outputs.div_ceil(4),
         }
     }
 
@@ -323,6 +331,9 @@ impl Kernel {
             Self::CountRight => strided(p.outputs) + 6,
             Self::OutputError => 5 * strided(p.outputs) + 24,
             Self::Tally => strided(p.rows) + 12,
+            Self::Answers => 2 * strided(p.outputs) + 18,
+            Self::CountAnswers => u64::from(p.rows),
+            Self::Residuals => u64::from(p.rows).div_ceil(16) + 4,
             Self::Gather => 4,
             // Depends on the layers, which Params does not have: the planner counts them (plan/persistent.rs).
             Self::Persistent => 0,
@@ -356,6 +367,7 @@ pub const SHADERS: &[(&str, &str)] = &[
     ("matmul.wgsl", include_str!("../shaders/matmul.wgsl")),
     ("activation.wgsl", include_str!("../shaders/activation.wgsl")),
     ("cost.wgsl", include_str!("../shaders/cost.wgsl")),
+    ("metrics.wgsl", include_str!("../shaders/metrics.wgsl")),
     ("update.wgsl", include_str!("../shaders/update.wgsl")),
     ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
     ("dense_registers.wgsl", include_str!("../shaders/dense_registers.wgsl")),

@@ -7,6 +7,7 @@ use crate::backend::{Counters, Engine, Slot};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
+use crate::metrics::{self, Evaluation, Metrics};
 use crate::plan::{Format, Goal, PlanKind, Request, Role, Source, Update};
 use crate::session::{self, Resident, Scores, Session, Shared, Words};
 use crate::{Activation, Cost, Device, Init, Optimizer};
@@ -173,18 +174,6 @@ impl Gradients {
     pub fn nabla_b(&self, l: usize) -> &[f32] {
         &self.arena[self.layers[l - 1].biases()]
     }
-}
-
-/// How a network does on a data set.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evaluation {
-    /// The mean cost over the rows.
-    pub cost: f64,
-    /// The share of rows whose largest output is where the target is largest, 0 to 1. With one output: whose output lies on
-    /// the same side of the middle as the target.
-    pub accuracy: f64,
-    /// Rows.
-    pub rows: usize,
 }
 
 impl Network {
@@ -434,14 +423,30 @@ impl Network {
         (&mut state.engine, &mut state.moments.steps)
     }
 
-    /// The mean cost and the accuracy on a data set.
+    /// How the network does on a data set, in single numbers: cost and accuracy; for classes (at most 256 of them) F1 and
+    /// top-5, for values the errors.
     ///
     /// # Errors
     /// [`Error::Shape`] if the data set has other columns than the network; [`Error::Pairing`]; what the device reports.
     pub async fn evaluate_async(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
-        self.fits("evaluate", data)?;
+        Ok(self.measure("evaluate", data, cost, false).await?.summary())
+    }
+
+    /// All that is measured of the network on a data set: besides cost and accuracy the confusion matrix, or the errors of each
+    /// output.
+    ///
+    /// # Errors
+    /// As [`evaluate_async`](Self::evaluate_async); [`Error::Limit`] for so many classes that the device cannot hold the square of
+    /// their number.
+    pub async fn metrics_async(&self, data: &Dataset, cost: Cost) -> Result<Metrics> {
+        self.measure("metrics", data, cost, true).await
+    }
+
+    async fn measure(&self, call: &str, data: &Dataset, cost: Cost, details: bool) -> Result<Metrics> {
+        self.fits(call, data)?;
         let words = Words::of(data);
-        let mut request = self.request(Goal::Cost, cost, words.source, 1);
+        let goal = metrics::goal(data, cost, details);
+        let mut request = self.request(goal, cost, words.source, 1);
         let kind = self.kind(&request);
         request.rows = session::evaluation_rows(kind, &request, data.len());
         let scores = {
@@ -452,7 +457,7 @@ impl Network {
             resident.close(&mut state.engine);
             walked?
         };
-        Ok(evaluation(&scores.await?, data.len()))
+        Ok(Metrics::new(&scores.await?, data.len(), &metrics::spread(data, goal)))
     }
 
     /// Runs one direct step and asks for a buffer of it.
@@ -605,11 +610,7 @@ fn walk_all(engine: &mut Engine, resident: &Resident) -> Result<impl Future<Outp
     while left > 0 {
         left -= resident.submit(engine, left)?;
     }
-    Ok(resident.scores(engine))
-}
-
-pub(crate) fn evaluation(scores: &Scores, rows: usize) -> Evaluation {
-    Evaluation { cost: scores.mean_cost(), accuracy: scores.accuracy(), rows }
+    Ok(resident.scores(engine, resident.steps()))
 }
 
 /// The mean of a cost that was summed over `live` rows.
@@ -666,5 +667,13 @@ impl Network {
     /// As there.
     pub fn evaluate(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
         crate::blocking::block_on(self.evaluate_async(data, cost))
+    }
+
+    /// Blocking form of [`metrics_async`](Self::metrics_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn metrics(&self, data: &Dataset, cost: Cost) -> Result<Metrics> {
+        crate::blocking::block_on(self.metrics_async(data, cost))
     }
 }

@@ -439,6 +439,12 @@ impl Optimizer {
         }
     }
 
+    /// The learning rate times a schedule's factor, as the device gets it.
+    #[allow(clippy::cast_possible_truncation, reason = "rounding to f32 is what is wanted")]
+    pub(crate) fn eta_times(self, factor: f64) -> f64 {
+        f64::from((f64::from(self.eta()) * factor) as f32)
+    }
+
     /// Refuses values that cannot work.
     pub(crate) fn check(self) -> Result<()> {
         let above_0 = |option: &'static str, value: f32| {

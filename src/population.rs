@@ -6,11 +6,11 @@ use crate::cpu::row_right;
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::kernel::Params;
-use crate::network::{Evaluation, Network, NetworkBuilder};
+use crate::metrics::Evaluation;
+use crate::network::{Network, NetworkBuilder};
 use crate::plan::{Goal, Plan, PlanKind, Request};
 use crate::session::{Resident, Stopwatch, Words};
-use crate::train::{History, Trainer};
-use crate::training::report;
+use crate::train::{History, StopReason, Trainer, report};
 use crate::{Cost, Device, Optimizer};
 
 /// `N` independent networks of the same layers, with other initial parameters, learning rates or orders of the data: the search for
@@ -221,7 +221,7 @@ impl Population {
         let rows = data.len() as f64;
         #[allow(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
         let accuracy = right as f64 / rows;
-        Ok(Evaluation { cost: cost / rows, accuracy, rows: data.len() })
+        Ok(Evaluation::new(cost / rows, accuracy, data.len()))
     }
 
     fn trainer(&self, member: usize) -> Trainer<'static> {
@@ -276,13 +276,13 @@ impl Population {
                 let hyper: Vec<f32> = (first..).take(steps).flat_map(|step| optimizer.hyper(step, 1.0)).collect();
                 resident.start_of(engine, place, &batches[place].order(epoch as u64 - 1), &hyper)?;
             }
-            resident.walk(engine, &mut 0, |_| ControlFlow::Continue(())).await?;
+            resident.walk(engine, &mut 0, steps, || false, |_| ControlFlow::Continue(())).await?;
             let scores = resident.scores_of_all(engine).await?;
             let seconds = watch.elapsed().as_secs_f64();
-            for (member, scores) in members.iter_mut().zip(&scores) {
+            for ((member, scores), options) in members.iter_mut().zip(&scores).zip(&self.options[group.clone()]) {
                 // A network that has diverged goes on computing, for nothing, until the others are done.
                 let Ok(history) = member else { continue };
-                match report(epoch, steps, seconds, scores) {
+                match report(epoch, steps, seconds, scores, options.optimizer.eta().into()) {
                     Ok(report) => history.epochs.push(report),
                     Err(diverged) => *member = Err(diverged),
                 }
@@ -301,6 +301,9 @@ impl Population {
             // Costs are taken before each step, so only the parameters can tell that the last one was too large.
             if result.is_ok() && !parameters.iter().all(|w| w.is_finite()) {
                 *result = Err(Error::Diverged { epoch: self.epochs, step: steps, cost: f32::NAN });
+            }
+            if let Ok(history) = result {
+                history.stop = Some(StopReason::Epochs);
             }
             self.networks[member].load(&parameters)?;
         }

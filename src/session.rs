@@ -201,6 +201,10 @@ pub(crate) struct Scores {
     /// Summed over the rows of the step.
     pub(crate) cost: Vec<f32>,
     pub(crate) right: Vec<u32>,
+    /// Answers counted over all steps, and two sums of errors an output and step, where the plan's goal has them.
+    pub(crate) counts: Vec<u32>,
+    pub(crate) errors: Vec<f32>,
+    /// Rows walked through.
     len: usize,
 }
 
@@ -210,7 +214,13 @@ impl Scores {
         let (pairs, _) = words.as_chunks::<2>();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, exact in an f32")]
         let right = pairs.iter().map(|pair| f32::from_bits(pair[1]) as u32).collect();
-        Self { cost: pairs.iter().map(|pair| f32::from_bits(pair[0])).collect(), right, len }
+        Self {
+            cost: pairs.iter().map(|pair| f32::from_bits(pair[0])).collect(),
+            right,
+            counts: Vec::new(),
+            errors: Vec::new(),
+            len,
+        }
     }
 
     /// The mean over all rows.
@@ -339,20 +349,23 @@ impl Resident {
         self.chunk = wanted.clamp(1, (self.chunk * 4).min(MOST_STEPS));
     }
 
-    /// Submits every step of the walk, with two submissions in flight; `false` if the callback ended it before the last was done.
-    /// Counts the steps as they are submitted, so that they are counted too where this future is dropped on its way.
+    /// Submits the first `most` steps of the walk, with two submissions in flight, or as many as there are before `is_up`, and at least
+    /// one submission. Says how many; `None` if the callback ended it before the last was done. Adds them to `counted` as they are
+    /// submitted, so that they are counted too where this future is dropped on its way.
     pub(crate) async fn walk(
         &mut self,
         engine: &mut Engine,
         counted: &mut u64,
+        most: usize,
+        is_up: impl Fn() -> bool,
         mut progress: impl FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<bool> {
+    ) -> Result<Option<usize>> {
         let mut submitted = 0;
         let mut done = 0;
         let mut in_flight = None;
         let mut watch = Stopwatch::start();
-        while submitted < self.steps {
-            let count = self.submit(engine, self.steps - submitted)?;
+        while submitted < most && (submitted == 0 || !is_up()) {
+            let count = self.submit(engine, most - submitted)?;
             submitted += count;
             *counted += count as u64;
             let earlier = in_flight.replace((count, engine.done()));
@@ -362,11 +375,11 @@ impl Resident {
                 watch = Stopwatch::start();
                 done += count;
                 if progress(done).is_break() {
-                    return Ok(false);
+                    return Ok(None);
                 }
             }
         }
-        Ok(true)
+        Ok(Some(submitted))
     }
 
     /// The scores of each network of a population, after the last step.
@@ -377,11 +390,20 @@ impl Resident {
         async move { Ok(scores.await?.chunks(each).map(|words| Scores::of(words, len)).collect()) }
     }
 
-    /// The scores of the walk, after its last step.
-    pub(crate) fn scores(&self, engine: &mut Engine) -> impl Future<Output = Result<Scores>> + use<> {
-        let scores = self.session.read(engine, Role::Scores, 2 * self.steps);
-        let len = self.len;
-        async move { Ok(Scores::of(&scores.await?, len)) }
+    /// The scores of the walk's first `steps` steps, after the last of them was submitted.
+    pub(crate) fn scores(&self, engine: &mut Engine, steps: usize) -> impl Future<Output = Result<Scores>> + use<> {
+        let scores = self.session.read(engine, Role::Scores, 2 * steps);
+        let [counts, errors] = [Role::Counts, Role::StepErrors].map(|role| {
+            let len = self.session.find(role, 0).map_or(0, |(_, _, len)| len);
+            self.session.read(engine, role, len)
+        });
+        let len = self.len.min(steps.saturating_mul(self.session.rows()));
+        async move {
+            let scores = Scores::of(&scores.await?, len);
+            let counts = counts.await?;
+            let errors = errors.await?.into_iter().map(f32::from_bits).collect();
+            Ok(Scores { counts, errors, ..scores })
+        }
     }
 }
 

@@ -70,7 +70,18 @@ fn files_that_are_named_exist() {
 fn the_map_has_every_file() {
     let architecture = text("ARCHITECTURE.md");
     let mut count = 0;
-    for folder in ["src", "src/cpu", "src/data", "src/gpu", "src/plan", "src/verify", "shaders", "examples"] {
+    for folder in [
+        "src",
+        "src/cpu",
+        "src/data",
+        "src/gpu",
+        "src/plan",
+        "src/plot",
+        "src/train",
+        "src/verify",
+        "shaders",
+        "examples",
+    ] {
         let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder");
         for entry in entries {
             let name = entry.expect("an entry").file_name().into_string().expect("a plain name");

@@ -99,8 +99,9 @@ fn the_nets_have_every_activation_and_pairing() {
 
 #[test]
 fn cpu_against_itself() {
-    let (plans, total) = walk(&Device::cpu(), &[Goal::Predict, Goal::Cost, Goal::Gradients, Goal::Train]);
-    assert_eq!(plans, nets().len() * 3 * 4 * 3);
+    let (plans, total) =
+        walk(&Device::cpu(), &[Goal::Predict, Goal::Cost, Goal::Answers, Goal::Errors, Goal::Gradients, Goal::Train]);
+    assert_eq!(plans, nets().len() * 3 * 6 * 3);
     assert!(total.worst.elements > 100_000, "{}", total.worst.elements);
 }
 
@@ -142,8 +143,9 @@ fn cpu_against_each_adapter() {
         assert_ne!(device.adapter(), Device::cpu().adapter(), "both sides are the same");
         for tiling in [Tiling::Workgroup, Tiling::Registers] {
             println!("{tiling:?} tiling:");
-            let (plans, total) = walk(&device.clone().with_tiling(tiling), &[Goal::Gradients, Goal::Train]);
-            assert_eq!(plans, nets().len() * 3 * 2 * 3);
+            let (plans, total) =
+                walk(&device.clone().with_tiling(tiling), &[Goal::Answers, Goal::Errors, Goal::Gradients, Goal::Train]);
+            assert_eq!(plans, nets().len() * 3 * 4 * 3);
             assert!(total.worst.elements > 50_000, "{}", total.worst.elements);
         }
     }

@@ -58,11 +58,15 @@ pub(crate) fn row_right<T: Real>(p: &Params, y: &[T], a: &[T]) -> bool {
         return false;
     }
     if let ([a], [y]) = (a, y) {
-        let tanh = Activation::from_code(p.activation) == Activation::Tanh;
-        let middle = if tanh { T::ZERO } else { T::exact(0.5) };
-        return (*a >= middle) == (*y >= middle);
+        return (*a >= middle(p)) == (*y >= middle(p));
     }
     argmax(a) == argmax(y)
+}
+
+/// The middle of the range of an output that tells two classes apart.
+pub(super) fn middle<T: Real>(p: &Params) -> T {
+    let tanh = Activation::from_code(p.activation) == Activation::Tanh;
+    if tanh { T::ZERO } else { T::exact(0.5) }
 }
 
 /// Where the first of the largest is.

@@ -9,6 +9,7 @@ mod data;
 mod dense;
 mod matmul;
 mod memory;
+mod metrics;
 mod persistent;
 mod product;
 mod small;
@@ -137,6 +138,15 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         }),
         Kernel::CountRight => {
             memory.write_words(s[3], |m, n| cost::count_right(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), n));
+        }
+        Kernel::Answers => {
+            memory.write_words(s[3], |m, out| metrics::answers(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), out));
+        }
+        Kernel::CountAnswers => {
+            memory.write_words(s[2], |m, counts| metrics::count_answers(p, m.word(s[0]), m.word(s[1]), counts));
+        }
+        Kernel::Residuals => {
+            memory.write(s[3], |m, errors| metrics::residuals(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), errors));
         }
         Kernel::Tally => memory.write_words(s[0], |m, control| {
             m.write(s[3], |m, scores| cost::tally(p, control, m.real(s[1]), m.word(s[2]), scores));

@@ -30,8 +30,9 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let Some(y) = y else { return Ok(()) };
 
     let scores = plan.scores();
-    if plan.request.goal == Goal::Cost {
+    if !matches!(plan.request.goal, Goal::Gradients | Goal::Train) {
         plan.score(y, a[count], z[count], scores)?;
+        plan.measure(y, a[count])?;
         return plan.tally(scores);
     }
 

@@ -89,6 +89,10 @@ pub enum Goal {
     Predict,
     /// The outputs, their cost and the count of right answers.
     Cost,
+    /// As `Cost`, and the answers counted by true class, by class answered, and by rank.
+    Answers,
+    /// As `Cost`, and the squared and absolute errors of each output.
+    Errors,
     /// As `Cost`, and the gradients.
     Gradients,
     /// As `Cost`, and a step of the parameters.
@@ -219,6 +223,10 @@ pub enum Role {
     Targets,
     /// Two numbers a step: its cost, summed over its rows, and how many of them were right.
     Scores,
+    /// The answers of all steps, counted: one more than the classes, squared.
+    Counts,
+    /// Two sums of errors an output and step.
+    StepErrors,
     /// The mini-batch's inputs, `a_0`.
     X,
     /// The mini-batch's targets.
@@ -562,10 +570,7 @@ impl<'a> Builder<'a> {
 
     /// The buffers that the cost ends in: one number a row for it and for the right answers, and two a step.
     fn scores(&mut self) -> [BufferId; 3] {
-        let steps = match self.request.source {
-            Source::Direct => 1,
-            Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
-        };
+        let steps = self.steps();
         let rows = self.request.rows;
         [
             self.buffer("row cost".to_owned(), rows, Element::F32, Role::Between),
@@ -613,12 +618,43 @@ impl<'a> Builder<'a> {
         self.push(Kernel::MaxNorm, params, &bindings, format!("layer {l}: weights within their norm"))
     }
 
-    /// Numbers of each step for the update.
-    fn numbers(&mut self) -> BufferId {
-        let steps = match self.request.source {
+    /// How many mini-batches there are.
+    const fn steps(&self) -> usize {
+        match self.request.source {
             Source::Direct => 1,
             Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
-        };
+        }
+    }
+
+    /// What a goal asks for beyond the cost.
+    fn measure(&mut self, y: BufferId, a: BufferId) -> Result<()> {
+        let params = self.params(&self.request.layers[self.request.layers.len() - 1]);
+        match self.request.goal {
+            Goal::Predict | Goal::Cost | Goal::Gradients | Goal::Train => Ok(()),
+            Goal::Answers => {
+                let wide = (params.outputs as usize).max(2).saturating_add(1);
+                let cells = wide.saturating_mul(wide);
+                let len = self.request.rows.saturating_mul(3);
+                let answer = self.buffer("answer".to_owned(), len, Element::U32, Role::Between);
+                let counts = self.buffer("counts".to_owned(), cells, Element::U32, Role::Counts);
+                let label = "answer of each row".to_owned();
+                self.push(Kernel::Answers, params, &[self.control, y, a, answer], label)?;
+                let params = Params { count: u32::try_from(cells).unwrap_or(u32::MAX), ..params };
+                let label = "answers counted".to_owned();
+                self.push(Kernel::CountAnswers, params, &[self.control, answer, counts], label)
+            }
+            Goal::Errors => {
+                let len = self.steps().saturating_mul(params.outputs as usize).saturating_mul(2);
+                let errors = self.buffer("errors".to_owned(), len, Element::F32, Role::StepErrors);
+                let label = "errors of each output".to_owned();
+                self.push(Kernel::Residuals, params, &[self.control, y, a, errors], label)
+            }
+        }
+    }
+
+    /// Numbers of each step for the update.
+    fn numbers(&mut self) -> BufferId {
+        let steps = self.steps();
         self.buffer("hyper".to_owned(), steps.saturating_mul(HYPER), Element::F32, Role::Hyper)
     }
 

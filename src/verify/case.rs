@@ -82,7 +82,7 @@ impl Case {
             Kernel::CostValue => 2 * count(Cost::ALL.len()),
             Kernel::OutputError | Kernel::Persistent => 2 * count(pairs().len()),
             Kernel::Gather => 8,
-            Kernel::CountRight | Kernel::Tally => 4,
+            Kernel::CountRight | Kernel::Tally | Kernel::Answers | Kernel::CountAnswers | Kernel::Residuals => 4,
             Kernel::CostDerivative | Kernel::ClipGradients | Kernel::MaxNorm => 2,
             Kernel::Update | Kernel::DenseUpdate => 2 * count(Rule::ALL.len()),
             Kernel::Hadamard | Kernel::Softmax | Kernel::GradientSquares => 1,
@@ -250,7 +250,8 @@ impl Maker {
             Kernel::Activation | Kernel::ActivationPrime => p.activation = elementwise()[variant as usize].code(),
             Kernel::Gather => p.format = variant % 2 + 8 * (variant / 2 % 2),
             Kernel::Tally => p.count = variant / 2,
-            Kernel::CountRight => p.activation = variant / 2,
+            Kernel::CountRight | Kernel::Answers => p.activation = variant / 2,
+            Kernel::CountAnswers => p.count = (p.outputs.max(2) + 1) * (p.outputs.max(2) + 1),
             Kernel::CostValue => p.cost = Cost::ALL[variant as usize % Cost::ALL.len()].code(),
             Kernel::DenseForward | Kernel::DenseBackward => {
                 p.activation = elementwise()[(variant / PARTS) as usize].code();
@@ -318,6 +319,7 @@ impl Maker {
         matches!(
             self.kernel,
             Kernel::CountRight
+                | Kernel::Answers
                 | Kernel::ActivationPrime
                 | Kernel::OutputError
                 | Kernel::DenseBackward
@@ -361,10 +363,15 @@ impl Maker {
         if self.p.k_begin > 0 { self.numbers(len) } else { vec![GARBAGE; len as usize] }
     }
 
-    /// Step 2 of an epoch.
+    /// Step 2 of an epoch; or step 0, where a kernel is different there.
     fn control(&self) -> Vec<u32> {
         let live = self.live();
-        vec![2, live, 2 * self.p.rows + live, 0]
+        let step = if self.first_step() { 0 } else { 2 };
+        vec![step, live, step * self.p.rows + live, 0]
+    }
+
+    const fn first_step(&self) -> bool {
+        matches!(self.kernel, Kernel::CountAnswers) && self.variant >= 2
     }
 
     /// `a` for the weighted inputs `z`, with the activation and cost of this case.
@@ -426,6 +433,33 @@ impl Maker {
             Kernel::CountRight => {
                 let (y, a) = (self.targets(), self.numbers(here));
                 vec![control, y, a, vec![GARBAGE; p.rows as usize]]
+            }
+            Kernel::Answers => {
+                let (y, mut a) = (self.targets(), self.numbers(here));
+                // A row that was spoilt, by a NaN at any place of it.
+                if self.fill == Fill::Extreme {
+                    a[self.random.random_range(0..here) as usize] = f32::NAN.to_bits();
+                }
+                vec![control, y, a, vec![GARBAGE; 3 * p.rows as usize]]
+            }
+            Kernel::CountAnswers => {
+                let classes = p.outputs.max(2);
+                // Live rows have a true class; past them there is none.
+                let answer = (0..3 * p.rows).map(|i| match (i / 3 < control[1], i % 3) {
+                    (true, 0) => self.random.random_range(0..classes),
+                    (true, _) => self.random.random_range(0..=classes),
+                    (false, _) => classes,
+                });
+                let answer = answer.collect();
+                let counts = match self.first_step() {
+                    true => vec![GARBAGE; p.count as usize],
+                    false => (0..p.count).map(|_| self.random.random_range(0..1000)).collect(),
+                };
+                vec![control, answer, counts]
+            }
+            Kernel::Residuals => {
+                let (y, a) = (self.targets(), self.numbers(here));
+                vec![control, y, a, vec![GARBAGE; 8 * p.outputs as usize]]
             }
             Kernel::Tally => {
                 let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();

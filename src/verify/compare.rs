@@ -17,7 +17,7 @@ pub fn bound(terms: u64, want: &Tracked) -> f64 {
 pub(crate) fn terms(kernel: Kernel, p: &Params) -> u64 {
     match kernel {
         Kernel::Softmax | Kernel::CostValue | Kernel::OutputError => u64::from(p.outputs),
-        Kernel::Tally => u64::from(p.rows),
+        Kernel::Tally | Kernel::Residuals => u64::from(p.rows),
         // The sum before it may have been cut, or not.
         Kernel::DenseUpdate => u64::from(p.rows),
         Kernel::GradientSquares => u64::from(p.count).div_ceil(SQUARES.into()),
