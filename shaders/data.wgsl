@@ -26,7 +26,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// control: [0] step within the epoch, [1] live rows of this step, [2] n, [3] unused
+// control: [0] step within the epoch, [1] live rows of this step, [2] n, [3] steps before this epoch
 @group(0) @binding(1) var<storage, read> control: array<u32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read> inputs: array<u32>;

@@ -65,7 +65,7 @@ struct Layer {
     delta: u32,
 }
 
-// control, the first four words of a network's part: [0] step within the epoch, [1] live rows of this step, [2] n, [3] unused
+// control, the first four words of a network's part: [0] step within the epoch, [1] live rows of this step, [2] n, [3] steps before this epoch
 @group(0) @binding(1) var<storage, read_write> walk: array<u32>;
 @group(0) @binding(2) var<storage, read> inputs: array<u32>;
 @group(0) @binding(3) var<storage, read> targets: array<u32>;

@@ -207,6 +207,8 @@ kernels! {
     ClipGradients = "clip_gradients" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In parts: F32, InOut clipped: F32];
     /// The weights of each neuron scaled down to a norm.
     MaxNorm = "max_norm" in "update.wgsl", LINE, [In control: U32, In hyper: F32, InOut weights: F32];
+    /// Activations, or their errors, some of which are dropped.
+    Dropout = "dropout" in "dropout.wgsl", LINE, [In control: U32, In kept: F32, Out dropped: F32];
     /// Fused: one layer forward.
     DenseForward = "dense_forward" in "dense.wgsl", SQUARE, [In below: F32, In params: F32, Out z_out: F32, Out a_out: F32];
     /// Fused: output error, cost and right answers.
@@ -281,7 +283,8 @@ impl Kernel {
             | Self::CostDerivative
             | Self::Update
             | Self::ClipGradients
-            | Self::CountAnswers => u64::from(p.count).div_ceil(LANES),
+            | Self::CountAnswers
+            | Self::Dropout => u64::from(p.count).div_ceil(LANES),
             Self::GradientSquares => SQUARES.into(),
             Self::MaxNorm => outputs,
             Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError | Self::Answers => rows,
@@ -340,7 +343,12 @@ impl Kernel {
             Self::GradientSquares => u64::from(p.count).div_ceil(LANES * u64::from(SQUARES)) + 6,
             Self::ClipGradients => 6,
             Self::MaxNorm => 2 * strided(p.inputs) + 6,
-            Self::Activation | Self::ActivationPrime | Self::Hadamard | Self::CostDerivative | Self::Update => 0,
+            Self::Activation
+            | Self::ActivationPrime
+            | Self::Hadamard
+            | Self::CostDerivative
+            | Self::Update
+            | Self::Dropout => 0,
         }
     }
 }
@@ -371,5 +379,6 @@ pub const SHADERS: &[(&str, &str)] = &[
     ("update.wgsl", include_str!("../shaders/update.wgsl")),
     ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
     ("dense_registers.wgsl", include_str!("../shaders/dense_registers.wgsl")),
+    ("dropout.wgsl", include_str!("../shaders/dropout.wgsl")),
     ("persistent.wgsl", include_str!("../shaders/persistent.wgsl")),
 ];

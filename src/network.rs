@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use rand::Rng;
+
 use crate::backend::{Counters, Engine, Slot};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
 use crate::metrics::{self, Evaluation, Metrics};
-use crate::plan::{Format, Goal, PlanKind, Request, Role, Source, Update};
+use crate::plan::{Dropout, Format, Goal, PlanKind, Request, Role, Source, Update};
+use crate::random::generator;
 use crate::session::{self, Resident, Scores, Session, Shared, Words};
 use crate::{Activation, Cost, Device, Init, Optimizer};
 
@@ -26,6 +29,10 @@ pub struct NetworkBuilder {
     init: Init,
     seed: u64,
     plan: Option<PlanKind>,
+    /// Layers, counted from 1, that start in another way.
+    layer_inits: Vec<(usize, Init)>,
+    /// Layers, counted from 1, and rates.
+    dropout: Vec<(usize, f32)>,
 }
 
 impl NetworkBuilder {
@@ -35,13 +42,40 @@ impl NetworkBuilder {
         self
     }
 
+    /// Drops this share of the last added layer's activations in each training step, in \[0, 1\), and multiplies the others by
+    /// `1 / (1 - rate)` (Srivastava et al. 2014). Which ones follows from [`seed`](Self::seed), the count of steps, the layer, the
+    /// row and the column: the same on every device. Not for the last layer. Nothing is dropped in predictions, evaluations and
+    /// [`gradients`](Network::gradients_async); the training cost that is reported is that of what is left.
+    pub fn dropout(mut self, rate: f32) -> Self {
+        self.dropout.push((self.dense.len(), rate));
+        self
+    }
+
     /// How the parameters start; [`Init::ScaledNormal`] unless set.
     pub const fn init(mut self, init: Init) -> Self {
         self.init = init;
         self
     }
 
-    /// The seed of the initialisation; 0 unless set.
+    /// How the parameters of the last added layer start, whatever [`init`](Self::init) says of the others.
+    ///
+    /// ```
+    /// use wgrad::{Activation, Device, Init, Network};
+    /// let net = Network::new(3)
+    ///     .dense(5, Activation::Relu)
+    ///     .dense(2, Activation::Identity)
+    ///     .layer_init(Init::Constant(0.0))
+    ///     .init(Init::He)
+    ///     .build(&Device::cpu())?;
+    /// assert_eq!(net.predict(&[1.0, 2.0, 3.0])?, [0.0, 0.0]);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    pub fn layer_init(mut self, init: Init) -> Self {
+        self.layer_inits.push((self.dense.len(), init));
+        self
+    }
+
+    /// The seed of the initialisation and of dropout; 0 unless set.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -61,12 +95,42 @@ impl NetworkBuilder {
     /// the parameters; what the device reports.
     pub fn build(self, device: &Device) -> Result<Network> {
         let (layers, len) = layout(self.inputs, &self.dense)?;
+        if let Some(l) = self.dropout.iter().find(|(l, _)| *l == 0 || *l == layers.len()).map(|(l, _)| l) {
+            let problem = format!("dropout of layer {l}; it goes after .dense(..) of a layer that is not the last");
+            return Err(Error::Architecture { problem });
+        }
+        let mut inits = vec![self.init; layers.len()];
+        for &(l, init) in &self.layer_inits {
+            let Some(at) = l.checked_sub(1) else {
+                let problem = "layer_init goes after .dense(..) of the layer that it is for".to_owned();
+                return Err(Error::Architecture { problem });
+            };
+            inits[at] = init;
+        }
+        inits.iter().try_for_each(|init| init.check())?;
+        let mut rates = vec![0.0; layers.len()];
+        for &(l, rate) in &self.dropout {
+            if !(0.0..1.0).contains(&rate) {
+                let want = "at least 0 and below 1";
+                return Err(Error::InvalidOption { option: "dropout", value: rate.to_string(), want });
+            }
+            rates[l - 1] = rate;
+        }
+        let dropout_seed = session::low(generator(self.seed, u64::MAX).next_u64());
         let mut engine = device.engine();
         let parameters = session::parameters(&mut engine, len)?;
-        engine.write_f32(parameters, 0, &self.init.draw(&layers, len, self.seed))?;
+        engine.write_f32(parameters, 0, &Init::draw_each(&inits, &layers, len, self.seed))?;
         let moments = Moments::new(&mut engine)?;
         let state = State { engine, parameters, moments, sessions: VecDeque::new() };
-        Ok(Network { device: device.clone(), layers, len, forced: self.plan, state: Mutex::new(state) })
+        Ok(Network {
+            device: device.clone(),
+            layers,
+            len,
+            forced: self.plan,
+            rates,
+            dropout_seed,
+            state: Mutex::new(state),
+        })
     }
 }
 
@@ -96,6 +160,8 @@ pub struct Network {
     layers: Vec<Layer>,
     len: usize,
     forced: Option<PlanKind>,
+    rates: Vec<f32>,
+    dropout_seed: u32,
     state: Mutex<State>,
 }
 
@@ -180,7 +246,15 @@ impl Network {
     /// Starts the description of a network whose input has this many columns.
     #[allow(clippy::new_ret_no_self, reason = "the description comes first; its build makes the network")]
     pub const fn new(inputs: usize) -> NetworkBuilder {
-        NetworkBuilder { inputs, dense: Vec::new(), init: Init::ScaledNormal, seed: 0, plan: None }
+        NetworkBuilder {
+            inputs,
+            dense: Vec::new(),
+            init: Init::ScaledNormal,
+            seed: 0,
+            plan: None,
+            layer_inits: Vec::new(),
+            dropout: Vec::new(),
+        }
     }
 
     /// The device that holds the parameters.
@@ -253,8 +327,8 @@ impl Network {
     /// [`verify`](crate::verify).
     #[must_use]
     pub fn request(&self, goal: Goal, cost: Cost, source: Source, rows: usize) -> Request<'_> {
-        let (limits, update) = (self.device.limits(), Update::default());
-        Request { layers: &self.layers, cost: Some(cost), goal, source, rows, limits, update }
+        let (limits, update, dropout) = (self.device.limits(), Update::default(), self.dropout());
+        Request { layers: &self.layers, cost: Some(cost), goal, source, rows, limits, update, dropout }
     }
 
     /// All weights, layer after layer, each row-major (O,I), then all biases; [`layers`](Self::layers) says where.
@@ -332,7 +406,7 @@ impl Network {
             let mut state = self.lock();
             let key = Key::new(Goal::Gradients, Some(cost));
             let session = state.ready(self, key, live)?;
-            let done = session.step(&mut state.engine, x, y, live, None);
+            let done = session.step(&mut state.engine, x, y, live, None, 0);
             let costs = session.read(&mut state.engine, Role::Scores, 1);
             let arena = session.read(&mut state.engine, Role::Gradients, self.len);
             state.keep(key, session);
@@ -364,7 +438,8 @@ impl Network {
         let key = Key { goal: Goal::Train, cost: Some(cost), update: optimizer.update() };
         let session = state.ready(self, key, live)?;
         let hyper = optimizer.hyper(state.moments.steps + 1, 1.0);
-        let done = session.step(&mut state.engine, x, y, live, Some(&hyper));
+        let taken = state.moments.steps;
+        let done = session.step(&mut state.engine, x, y, live, Some(&hyper), taken);
         state.moments.steps += u64::from(done.is_ok());
         state.keep(key, session);
         done
@@ -475,7 +550,7 @@ impl Network {
         let mut state = self.lock();
         let key = Key::new(goal, cost);
         let session = state.ready(self, key, live)?;
-        let result = session.step(&mut state.engine, x, y, live, None);
+        let result = session.step(&mut state.engine, x, y, live, None, 0);
         let read = session.read(&mut state.engine, role, len);
         state.keep(key, session);
         result.map(|()| read)
@@ -483,6 +558,11 @@ impl Network {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What is dropped while it trains.
+    pub(crate) fn dropout(&self) -> Dropout<'_> {
+        Dropout { rates: &self.rates, seed: self.dropout_seed }
     }
 
     /// The engine and the buffers that plans share, for training.
@@ -552,7 +632,8 @@ impl State {
         let source = Source::Direct;
         let Key { goal, cost, update } = key;
         let limits = net.device.limits();
-        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits, update };
+        let dropout = net.dropout();
+        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits, update, dropout };
         let shared = self.shared();
         Session::open(&mut self.engine, net.kind(&request), &request, shared)
     }
@@ -591,9 +672,17 @@ impl State {
 
 impl Session {
     /// One pass over rows given by the host.
-    fn step(&self, engine: &mut Engine, x: &[f32], y: &[f32], live: usize, hyper: Option<&[f32]>) -> Result<()> {
+    fn step(
+        &self,
+        engine: &mut Engine,
+        x: &[f32],
+        y: &[f32],
+        live: usize,
+        hyper: Option<&[f32]>,
+        taken: u64,
+    ) -> Result<()> {
         let live = u32::try_from(live).unwrap_or(u32::MAX);
-        self.write(engine, Role::Control, &[0, live, live, 0])?;
+        self.write(engine, Role::Control, &[0, live, live, session::low(taken)])?;
         self.write_rows(engine, Role::X, x)?;
         self.write_rows(engine, Role::Y, y)?;
         if let Some(hyper) = hyper {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Params;
 use crate::metrics::Evaluation;
 use crate::network::{Network, NetworkBuilder};
-use crate::plan::{Goal, Plan, PlanKind, Request};
+use crate::plan::{Dropout, Goal, Plan, PlanKind, Request};
 use crate::session::{Resident, Stopwatch, Words};
 use crate::train::{History, StopReason, Trainer, report};
 use crate::{Cost, Device, Optimizer};
@@ -156,8 +156,14 @@ impl Population {
             // One plan trains all of them, so it has to be right for each.
             let update = self.options[0].optimizer.update();
             let alike = self.options.iter().all(|options| options.optimizer.update() == update);
-            let request =
-                Request { layers: &layers, update, ..first.request(Goal::Train, self.cost, words.source, rows) };
+            let rates = first.dropout().rates.to_vec();
+            let dropout = Dropout { rates: &rates, ..first.dropout() };
+            let request = Request {
+                layers: &layers,
+                update,
+                dropout,
+                ..first.request(Goal::Train, self.cost, words.source, rows)
+            };
             let at_once = if alike { groups(&request, self.networks.len()) } else { None };
             match at_once {
                 Some(at_once) => self.on_workgroups(&request, &words, at_once).await?,
@@ -271,10 +277,10 @@ impl Population {
         for epoch in 1..=self.epochs {
             let watch = Stopwatch::start();
             for (place, member) in group.clone().enumerate() {
-                let first = self.networks[member].optimizer_steps() + 1 + ((epoch - 1) * steps) as u64;
+                let taken = self.networks[member].optimizer_steps() + ((epoch - 1) * steps) as u64;
                 let optimizer = self.options[member].optimizer;
-                let hyper: Vec<f32> = (first..).take(steps).flat_map(|step| optimizer.hyper(step, 1.0)).collect();
-                resident.start_of(engine, place, &batches[place].order(epoch as u64 - 1), &hyper)?;
+                let hyper: Vec<f32> = (taken + 1..).take(steps).flat_map(|step| optimizer.hyper(step, 1.0)).collect();
+                resident.start_of(engine, place, &batches[place].order(epoch as u64 - 1), &hyper, taken)?;
             }
             resident.walk(engine, &mut 0, steps, || false, |_| ControlFlow::Continue(())).await?;
             let scores = resident.scores_of_all(engine).await?;

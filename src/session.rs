@@ -303,16 +303,24 @@ impl Resident {
         self.steps
     }
 
-    /// Back to the first step, with this order of the examples and these numbers of each step.
-    pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32]) -> Result<()> {
-        self.start_of(engine, 0, order, hyper)
+    /// Back to the first step, with this order of the examples and these numbers of each step, by an optimiser that has taken so
+    /// many steps.
+    pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32], taken: u64) -> Result<()> {
+        self.start_of(engine, 0, order, hyper, taken)
     }
 
     /// As [`start`](Self::start), one network of a population.
-    pub(crate) fn start_of(&self, engine: &mut Engine, network: usize, order: &[u32], hyper: &[f32]) -> Result<()> {
+    pub(crate) fn start_of(
+        &self,
+        engine: &mut Engine,
+        network: usize,
+        order: &[u32],
+        hyper: &[f32],
+        taken: u64,
+    ) -> Result<()> {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = self.session.rows().min(self.len);
-        self.session.write_of(engine, Role::Control, network, &[0, word(live), word(self.len), 0])?;
+        self.session.write_of(engine, Role::Control, network, &[0, word(live), word(self.len), low(taken)])?;
         self.session.write_of(engine, Role::Order, network, order)?;
         self.session.write_of(engine, Role::Hyper, network, bytemuck::cast_slice(hyper))
     }
@@ -320,7 +328,7 @@ impl Resident {
     /// As [`start`](Self::start), for an evaluation: the order of the data set.
     pub(crate) fn start_in_order(&self, engine: &mut Engine) -> Result<()> {
         let order: Vec<u32> = (0..u32::try_from(self.len).unwrap_or(u32::MAX)).collect();
-        self.start(engine, &order, &[])
+        self.start(engine, &order, &[], 0)
     }
 
     /// Submits the next steps of the walk, at most `left`, and says how many.
@@ -405,6 +413,12 @@ impl Resident {
             Ok(Scores { counts, errors, ..scores })
         }
     }
+}
+
+/// What the kernels are told of a count of steps: random bits repeat after 2^32 of them.
+#[allow(clippy::cast_possible_truncation, reason = "the low half")]
+pub(crate) const fn low(steps: u64) -> u32 {
+    steps as u32
 }
 
 /// Measures a submission: the clock of a browser is not at hand in the standard library there.

@@ -7,6 +7,7 @@ mod activation;
 mod cost;
 mod data;
 mod dense;
+mod dropout;
 mod matmul;
 mod memory;
 mod metrics;
@@ -159,6 +160,7 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
             memory.write(s[3], |m, g| update::clip_gradients(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), g));
         }
         Kernel::MaxNorm => memory.write(s[2], |m, w| update::max_norm(p, m.word(s[0]), m.real(s[1]), w)),
+        Kernel::Dropout => memory.write(s[2], |m, to| dropout::dropout(p, m.word(s[0]), m.real(s[1]), to)),
         Kernel::DenseForward => memory.write(s[2], |m, z| {
             m.write(s[3], |m, a| dense::dense_forward(p, m.real(s[0]), m.real(s[1]), z, a));
         }),

@@ -39,8 +39,8 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
         return Err(Error::InvalidOption { option: "goal", value: format!("{:?}", request.goal), want });
     };
     let Update { clip_norm, max_norm, .. } = request.update;
-    if clip_norm || max_norm {
-        let want = "without a bound on the norm of gradients or weights, which takes a look at all of them";
+    if clip_norm || max_norm || !request.dropout.is_off() {
+        let want = "without dropout, and without a bound on the norm of gradients or weights";
         return Err(Error::InvalidOption { option: "update", value: format!("{:?}", request.update), want });
     }
     let limits = &request.limits;

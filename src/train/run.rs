@@ -12,7 +12,7 @@ use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metrics};
 use crate::network::Network;
-use crate::plan::{Goal, Request};
+use crate::plan::{Dropout, Goal, Request};
 use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch, Words};
 
 /// A run that its caller advances a little at a time: for programs with a loop of their own, such as a game with four
@@ -162,8 +162,7 @@ impl<'n> Training<'n> {
         tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<EpochReport>> {
         let watch = Stopwatch::start();
-        let hyper = self.pace.hyper(epoch - 1, self.net.optimizer_steps())?;
-        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64 - 1), &hyper)?;
+        self.start(epoch - 1)?;
         let steps = self.training.steps();
         let most = usize::try_from(most).unwrap_or(steps).min(steps);
         let progress = |step| tell(Event::Progress { epoch, epochs, step, steps });
@@ -235,13 +234,18 @@ impl<'n> Training<'n> {
         }
     }
 
+    /// The walk back to its first step, with the order of an epoch, counted from 0, and the numbers of its steps.
+    fn start(&mut self, epoch: usize) -> Result<()> {
+        let taken = self.net.optimizer_steps();
+        let hyper = self.pace.hyper(epoch, taken)?;
+        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64), &hyper, taken)
+    }
+
     /// Hands the device about as many steps as take this long, but not past the end of the epoch, and says how many.
     fn submit(&mut self, budget: Duration) -> Result<usize> {
         let steps = self.training.steps();
         if self.begun == 0 || self.submitted == steps {
-            let order = self.batches.order(self.begun as u64);
-            let hyper = self.pace.hyper(self.begun, self.net.optimizer_steps())?;
-            self.training.start(self.net.parts().0, &order, &hyper)?;
+            self.start(self.begun)?;
             self.begun += 1;
             self.submitted = 0;
         }
@@ -329,7 +333,9 @@ fn resident(
     let words = Words::of(data);
     let layers = net.layers().to_vec();
     let update = trainer.optimizer.update();
-    let mut request = Request { layers: &layers, update, ..net.request(goal, trainer.cost, words.source, 1) };
+    let (rates, seed) = (net.dropout().rates.to_vec(), net.dropout().seed);
+    let dropout = Dropout { rates: &rates, seed };
+    let mut request = Request { layers: &layers, update, dropout, ..net.request(goal, trainer.cost, words.source, 1) };
     request.rows = rows.unwrap_or(request.rows);
     let kind = net.kind(&request);
     if rows.is_none() {

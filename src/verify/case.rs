@@ -11,7 +11,9 @@ use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel, Params};
 use crate::layer::layout;
 use crate::optimizer::{CLIP_NORM, CLIP_VALUE, ETA, HYPER, KEEP, L1, L2, MAX_NORM, Rule, STEP_SIZE, Update};
-use crate::plan::{BufferId, BufferSpec, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step};
+use crate::plan::{
+    BufferId, BufferSpec, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step,
+};
 use crate::{Activation, Cost};
 
 /// Words after the last element of each buffer, inside what the kernel can reach: robust access would hide a write past the
@@ -85,6 +87,7 @@ impl Case {
             Kernel::CountRight | Kernel::Tally | Kernel::Answers | Kernel::CountAnswers | Kernel::Residuals => 4,
             Kernel::CostDerivative | Kernel::ClipGradients | Kernel::MaxNorm => 2,
             Kernel::Update | Kernel::DenseUpdate => 2 * count(Rule::ALL.len()),
+            Kernel::Dropout => 3,
             Kernel::Hadamard | Kernel::Softmax | Kernel::GradientSquares => 1,
             Kernel::MatmulNt
             | Kernel::MatmulNn
@@ -263,6 +266,14 @@ impl Maker {
                 p.activation = activation.code();
             }
             Kernel::Update | Kernel::DenseUpdate => p.rule = Rule::ALL[variant as usize % Rule::ALL.len()].code(),
+            Kernel::Dropout => {
+                let rate = [0.5, 0.1, 0.95_f64][variant as usize % 3];
+                (p.w, p.b) = (0xdead_beef, variant);
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 2^32")]
+                let bound = ((1.0 - rate) * 4_294_967_296.0) as u32;
+                p.k_end = bound;
+                p.format = crate::real::Real::to_f32(1.0 / (1.0 - rate)).to_bits();
+            }
             kernel if kernel.sum_length(p).is_some() => self.part(variant),
             _ => {}
         }
@@ -367,7 +378,7 @@ impl Maker {
     fn control(&self) -> Vec<u32> {
         let live = self.live();
         let step = if self.first_step() { 0 } else { 2 };
-        vec![step, live, step * self.p.rows + live, 0]
+        vec![step, live, step * self.p.rows + live, 0xffff_fffe]
     }
 
     const fn first_step(&self) -> bool {
@@ -421,6 +432,7 @@ impl Maker {
             Kernel::Activation | Kernel::ActivationPrime | Kernel::Softmax => {
                 vec![self.numbers(here), vec![GARBAGE; here as usize]]
             }
+            Kernel::Dropout => vec![control, self.numbers(here), vec![GARBAGE; here as usize]],
             Kernel::Hadamard => vec![self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]],
             Kernel::CostDerivative => {
                 vec![control, self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]]
@@ -523,7 +535,16 @@ impl Maker {
         let layers = layout(inputs, dense).map(|(layers, _)| layers).unwrap_or_default();
         let limits = Limits::HOST;
         let update = Update { rule: Rule::ALL[self.variant as usize % Rule::ALL.len()], ..Update::default() };
-        let request = Request { layers: &layers, cost: Some(cost), goal: Goal::Train, source, rows, limits, update };
+        let request = Request {
+            layers: &layers,
+            cost: Some(cost),
+            goal: Goal::Train,
+            source,
+            rows,
+            limits,
+            update,
+            dropout: Dropout::default(),
+        };
         let Ok(plan) = Plan::population(&request, 2) else {
             unreachable!("the shape was checked, and nothing is limited")
         };
