@@ -22,7 +22,7 @@ struct Params {
     b: u32,           // where b_l starts there
     k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
     k_end: u32,
-    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
+    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
     count: u32,       // elements of an elementwise kernel
@@ -36,14 +36,19 @@ struct Params {
 @group(0) @binding(4) var<storage, read> z: array<f32>;
 @group(0) @binding(5) var<storage, read_write> row_cost: array<f32>;
 
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
+fn ln_1p(e: f32) -> f32 {
+    let s = e / (2.0 + e);
+    let q = s * s;
+    let series = 0.33333334 + q * (0.2 + q * (0.14285715 + q * (0.11111111 + q * (0.09090909 + q * (0.07692308 + q * 0.06666667)))));
+    return 2.0 * s + 2.0 * s * q * series;
+}
+// -- end of ln(1 + e) --
+
 // -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
-}
-
-// ln(1 + e) for 0 <= e <= 1: near 0 the logarithm of the sum would lose e.
-fn ln_1p(e: f32) -> f32 {
-    return select(log(1.0 + e), e - 0.5 * e * e, e < 0.00048828125);
 }
 
 // One output's part of the cost.

@@ -202,7 +202,7 @@ kernels! {
     /// Fused: output error, cost and right answers.
     OutputError = "output_error" in "dense.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out delta_out: F32, Out row_cost: F32, Out row_right: U32];
     /// Fused: the error one layer back.
-    DenseBackward = "dense_backward" in "dense.wgsl", SQUARE, [In delta: F32, In params: F32, In a_here: F32, Out delta_here: F32];
+    DenseBackward = "dense_backward" in "dense.wgsl", SQUARE, [In delta: F32, In params: F32, In z_here: F32, In a_here: F32, Out delta_here: F32];
     /// Fused: weight and bias gradient of a layer.
     DenseGradient = "dense_gradient" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, Out gradients: F32];
     /// Fused: weight and bias gradient, and their step.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use crate::backend::{Counters, Engine, Slot};
-use crate::data::Dataset;
+use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
 use crate::metrics::{self, Evaluation, Metrics};
@@ -65,7 +65,8 @@ impl NetworkBuilder {
         let parameters = session::parameters(&mut engine, len)?;
         engine.write_f32(parameters, 0, &self.init.draw(&layers, len, self.seed))?;
         let state = State { engine, parameters, sessions: VecDeque::new() };
-        Ok(Network { device: device.clone(), layers, len, forced: self.plan, state: Mutex::new(state) })
+        let (forced, state) = (self.plan, Mutex::new(state));
+        Ok(Network { device: device.clone(), layers, len, forced, preparation: None, state })
     }
 }
 
@@ -95,6 +96,8 @@ pub struct Network {
     layers: Vec<Layer>,
     len: usize,
     forced: Option<PlanKind>,
+    /// How raw rows become inputs; `rows.rs` uses it.
+    pub(crate) preparation: Option<Preparation>,
     state: Mutex<State>,
 }
 

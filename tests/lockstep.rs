@@ -24,12 +24,13 @@ const SOURCES: [Source; 3] = [
     Source::Dataset { len: EXAMPLES, inputs: Format::F32, targets: Format::F32 },
 ];
 
-/// One layer with each pairing of output and cost; two and three layers, so that each activation is hidden under each cost.
+/// One layer with each pairing of output and cost; two and three layers, so that each activation is hidden at either place.
 fn nets() -> Vec<Arch> {
     let hidden = elementwise();
     let mut nets = Vec::new();
     for (i, (output, cost)) in pairings().into_iter().enumerate() {
-        let [f, g] = [hidden[i % 4], hidden[(i + 1 + i / 4) % 4]];
+        let n = hidden.len();
+        let [f, g] = [hidden[i % n], hidden[(i + 1 + i / n) % n]];
         nets.push(Arch::new(5, &[(3, output)], cost));
         nets.push(Arch::new(9, &[(6, f), (4, output)], cost));
         nets.push(Arch::new(6, &[(10, g), (5, f), (3, output)], cost));

@@ -166,8 +166,8 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
                 });
             });
         }),
-        Kernel::DenseBackward => memory.write(s[3], |m, out| {
-            dense::dense_backward(p, m.real(s[0]), m.real(s[1]), m.real(s[2]), out);
+        Kernel::DenseBackward => memory.write(s[4], |m, out| {
+            dense::dense_backward(p, m.real(s[0]), m.real(s[1]), [m.real(s[2]), m.real(s[3])], out);
         }),
         Kernel::DenseGradient => {
             memory.write(s[2], |m, g| dense::dense_gradient(p, m.real(s[0]), m.real(s[1]), g));

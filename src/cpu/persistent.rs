@@ -91,7 +91,7 @@ fn step<T: Real>(
         if l > 0 {
             below = zeros(layer.inputs);
             let params = Params { k_end: layer.outputs, activation: layers[l - 1].activation, ..layer };
-            dense_backward(&params, &delta, moved.params, &a[l], &mut below);
+            dense_backward(&params, &delta, moved.params, [&z[l - 1], &a[l]], &mut below);
         }
         let params = Params { k_end: layer.rows, ..layer };
         dense_update(&params, &delta, &a[l], from.hyper, control, moved.params);

@@ -303,6 +303,8 @@ impl Maker {
             3 if self.compares() => x.signum() * f32::MIN_POSITIVE * (1.0 + x.abs()),
             3 => 1e-38 * x,
             4 => 10.0 * x,
+            // What is squared or cubed on the way would overflow.
+            5 if matches!(self.kernel, Kernel::Activation | Kernel::ActivationPrime) => 1e30 * x,
             _ => x,
         }
     }
@@ -443,7 +445,9 @@ impl Maker {
                 vec![control, self.targets(), a, z, vec![GARBAGE; here as usize], rows.clone(), rows]
             }
             Kernel::DenseBackward => {
-                vec![self.numbers(here), self.numbers(arena), self.numbers(below), self.output(below)]
+                let z = self.numbers(below);
+                let a = self.activations(&z);
+                vec![self.numbers(here), self.numbers(arena), z, a, self.output(below)]
             }
             Kernel::DenseGradient => vec![self.numbers(here), self.numbers(below), self.output(arena)],
             Kernel::DenseUpdate => {
