@@ -8,8 +8,8 @@ use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
 use crate::metrics::{self, Evaluation, Metrics};
-use crate::plan::{Format, Goal, PlanKind, Request, Role, Source};
-use crate::session::{self, Resident, Scores, Session, Words};
+use crate::plan::{Format, Goal, PlanKind, Request, Role, Source, Update};
+use crate::session::{self, Resident, Scores, Session, Shared, Words};
 use crate::{Activation, Cost, Device, Init, Optimizer};
 
 /// Rows that [`Network::predict`] takes through the device at a time, at most.
@@ -64,7 +64,8 @@ impl NetworkBuilder {
         let mut engine = device.engine();
         let parameters = session::parameters(&mut engine, len)?;
         engine.write_f32(parameters, 0, &self.init.draw(&layers, len, self.seed))?;
-        let state = State { engine, parameters, sessions: VecDeque::new() };
+        let moments = Moments::new(&mut engine)?;
+        let state = State { engine, parameters, moments, sessions: VecDeque::new() };
         let (forced, state) = (self.plan, Mutex::new(state));
         Ok(Network { device: device.clone(), layers, len, forced, preparation: None, state })
     }
@@ -105,6 +106,7 @@ pub struct Network {
 struct State {
     engine: Engine,
     parameters: Slot,
+    moments: Moments,
     /// The most recently used first.
     sessions: VecDeque<(Key, Session)>,
 }
@@ -114,6 +116,32 @@ struct State {
 struct Key {
     goal: Goal,
     cost: Option<Cost>,
+    update: Update,
+}
+
+impl Key {
+    /// For a goal without an optimiser.
+    fn new(goal: Goal, cost: Option<Cost>) -> Self {
+        Self { goal, cost, update: Update::default() }
+    }
+}
+
+/// What an optimiser remembers between steps, on the network's device.
+#[derive(Debug)]
+struct Moments {
+    slot: Slot,
+    /// Numbers in it.
+    len: usize,
+    /// Which kind of optimiser it belongs to.
+    of: Option<&'static str>,
+    /// Steps taken.
+    steps: u64,
+}
+
+impl Moments {
+    fn new(engine: &mut Engine) -> Result<Self> {
+        Ok(Self { slot: engine.alloc(&session::state_spec(1))?, len: 0, of: None, steps: 0 })
+    }
 }
 
 /// The gradients of a mini-batch's mean cost.
@@ -224,11 +252,12 @@ impl Network {
         self.lock().engine.counters
     }
 
-    /// The description of a plan for this network, for [`Plan::new`](crate::plan::Plan::new) and the tools of
+    /// The description of a plan for this network, with plain SGD where it trains, for [`Plan::new`](crate::plan::Plan::new) and the tools of
     /// [`verify`](crate::verify).
     #[must_use]
     pub fn request(&self, goal: Goal, cost: Cost, source: Source, rows: usize) -> Request<'_> {
-        Request { layers: &self.layers, cost: Some(cost), goal, source, rows, limits: self.device.limits() }
+        let (limits, update) = (self.device.limits(), Update::default());
+        Request { layers: &self.layers, cost: Some(cost), goal, source, rows, limits, update }
     }
 
     /// All weights, layer after layer, each row-major (O,I), then all biases; [`layers`](Self::layers) says where.
@@ -270,7 +299,7 @@ impl Network {
         while !left.is_empty() {
             let live = most.min(left.len() / self.inputs());
             let (now, later) = left.split_at(live * self.inputs());
-            let asked = self.direct(Goal::Predict, None, now, &[], live, None, Role::Output, live * self.outputs());
+            let asked = self.direct(Goal::Predict, None, now, &[], live, Role::Output, live * self.outputs());
             let read = match asked {
                 // Wide rows: fewer of them at a time may fit.
                 Err(Error::Limit { .. }) if live > 1 => {
@@ -291,7 +320,7 @@ impl Network {
     /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
     pub async fn cost_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
         let live = self.pairs("cost", x, y)?;
-        let read = self.direct(Goal::Cost, Some(cost), x, y, live, None, Role::Scores, 1)?;
+        let read = self.direct(Goal::Cost, Some(cost), x, y, live, Role::Scores, 1)?;
         Ok(mean(&read.await?, live))
     }
 
@@ -304,11 +333,12 @@ impl Network {
         let live = self.pairs("gradients", x, y)?;
         let (costs, arena) = {
             let mut state = self.lock();
-            let session = state.ready(self, Goal::Gradients, Some(cost), live)?;
+            let key = Key::new(Goal::Gradients, Some(cost));
+            let session = state.ready(self, key, live)?;
             let done = session.step(&mut state.engine, x, y, live, None);
             let costs = session.read(&mut state.engine, Role::Scores, 1);
             let arena = session.read(&mut state.engine, Role::Gradients, self.len);
-            state.keep(Key { goal: Goal::Gradients, cost: Some(cost) }, session);
+            state.keep(key, session);
             done?;
             (costs, arena)
         };
@@ -332,11 +362,68 @@ impl Network {
         let optimizer = optimizer.into();
         optimizer.check()?;
         let live = self.pairs("update_mini_batch", x, y)?;
+        self.prepare(optimizer)?;
         let mut state = self.lock();
-        let session = state.ready(self, Goal::Train, Some(cost), live)?;
-        let done = session.step(&mut state.engine, x, y, live, Some(optimizer.hyper()));
-        state.keep(Key { goal: Goal::Train, cost: Some(cost) }, session);
+        let key = Key { goal: Goal::Train, cost: Some(cost), update: optimizer.update() };
+        let session = state.ready(self, key, live)?;
+        let hyper = optimizer.hyper(state.moments.steps + 1, 1.0);
+        let done = session.step(&mut state.engine, x, y, live, Some(&hyper));
+        state.moments.steps += u64::from(done.is_ok());
+        state.keep(key, session);
         done
+    }
+
+    /// How many steps the optimiser that last trained this network has taken; 0 again with another kind of optimiser.
+    #[must_use]
+    pub fn optimizer_steps(&self) -> u64 {
+        self.lock().moments.steps
+    }
+
+    /// Makes the optimiser forget what it remembers of earlier steps, and their number.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn reset_optimizer(&mut self) -> Result<()> {
+        let len = self.len;
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.forget(None, 0, len)
+    }
+
+    /// Has the device remember what this optimiser needs: what is there goes on if the last steps were of the same kind, else it
+    /// starts from zeros.
+    pub(crate) fn prepare(&mut self, optimizer: Optimizer) -> Result<()> {
+        let len = self.len;
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if state.moments.of == Some(optimizer.name()) {
+            return Ok(());
+        }
+        state.forget(Some(optimizer.name()), optimizer.update().rule.remembers(), len)
+    }
+
+    /// What the optimiser remembers of the steps so far: `m` and `v` of every parameter, as far as its kind has them, as the bits of
+    /// `f32` numbers.
+    pub(crate) fn memory_async(&self) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        let mut state = self.lock();
+        let Moments { slot, len, .. } = state.moments;
+        state.engine.read(slot, 0, len)
+    }
+
+    /// How many numbers that are.
+    pub(crate) fn memory_len(&self) -> usize {
+        self.lock().moments.len
+    }
+
+    /// Has the optimiser, which was prepared, remember this, after so many steps.
+    pub(crate) fn remember(&mut self, memory: &[u32], steps: u64) -> Result<()> {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.moments.steps = steps;
+        state.engine.write(state.moments.slot, 0, memory)
+    }
+
+    /// The engine, and the optimiser's count of steps.
+    pub(crate) fn parts_and_steps(&mut self) -> (&mut Engine, &mut u64) {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (&mut state.engine, &mut state.moments.steps)
     }
 
     /// How the network does on a data set, in single numbers: cost and accuracy; for classes (at most 256 of them) F1 and
@@ -367,8 +454,8 @@ impl Network {
         request.rows = session::evaluation_rows(kind, &request, data.len());
         let scores = {
             let mut state = self.lock();
-            let parameters = state.parameters;
-            let mut resident = Resident::open(&mut state.engine, kind, &request, parameters, &words)?;
+            let shared = state.shared();
+            let mut resident = Resident::open(&mut state.engine, kind, &request, shared, &words)?;
             let walked = walk_all(&mut state.engine, &resident);
             resident.close(&mut state.engine);
             walked?
@@ -385,15 +472,15 @@ impl Network {
         x: &[f32],
         y: &[f32],
         live: usize,
-        hyper: Option<[f32; 4]>,
         role: Role,
         len: usize,
     ) -> Result<impl Future<Output = Result<Vec<u32>>> + use<>> {
         let mut state = self.lock();
-        let session = state.ready(self, goal, cost, live)?;
-        let result = session.step(&mut state.engine, x, y, live, hyper);
+        let key = Key::new(goal, cost);
+        let session = state.ready(self, key, live)?;
+        let result = session.step(&mut state.engine, x, y, live, None);
         let read = session.read(&mut state.engine, role, len);
-        state.keep(Key { goal, cost }, session);
+        state.keep(key, session);
         result.map(|()| read)
     }
 
@@ -401,16 +488,17 @@ impl Network {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The engine and the parameters, for training.
-    pub(crate) fn parts(&mut self) -> (&mut Engine, Slot) {
+    /// The engine and the buffers that plans share, for training.
+    pub(crate) fn parts(&mut self) -> (&mut Engine, Shared) {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (&mut state.engine, state.parameters)
+        let shared = state.shared();
+        (&mut state.engine, shared)
     }
 
     /// Replaces all parameters by numbers that may be what a run that diverged left.
     pub(crate) fn load(&mut self, parameters: &[f32]) -> Result<()> {
-        let (engine, slot) = self.parts();
-        engine.write_f32(slot, 0, parameters)
+        let (engine, shared) = self.parts();
+        engine.write_f32(shared.parameters, 0, parameters)
     }
 
     /// Whether `numbers` are whole rows of `columns`, at least one, all finite; returns how many.
@@ -458,16 +546,39 @@ impl Network {
 
 impl State {
     /// A session with room for `live` rows: a kept one that is not much too large, or a new one.
-    fn ready(&mut self, net: &Network, goal: Goal, cost: Option<Cost>, live: usize) -> Result<Session> {
-        let key = Key { goal, cost };
+    fn ready(&mut self, net: &Network, key: Key, live: usize) -> Result<Session> {
         let fits = |session: &Session| (live..=2 * live).contains(&session.rows());
         let at = self.sessions.iter().position(|(kept, session)| *kept == key && fits(session));
         if let Some((_, session)) = at.and_then(|at| self.sessions.remove(at)) {
             return Ok(session);
         }
         let source = Source::Direct;
-        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits: net.device.limits() };
-        Session::open(&mut self.engine, net.kind(&request), &request, self.parameters)
+        let Key { goal, cost, update } = key;
+        let limits = net.device.limits();
+        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits, update };
+        let shared = self.shared();
+        Session::open(&mut self.engine, net.kind(&request), &request, shared)
+    }
+
+    const fn shared(&self) -> Shared {
+        Shared { parameters: self.parameters, state: self.moments.slot }
+    }
+
+    /// Starts the optimiser's memory from zeros, for a kind that remembers so many numbers of each of `len` parameters.
+    fn forget(&mut self, of: Option<&'static str>, remembers: usize, len: usize) -> Result<()> {
+        // Plans are bound to the old buffer.
+        let (training, others) = self.sessions.drain(..).partition(|(key, _)| key.goal == Goal::Train);
+        self.sessions = others;
+        let training: VecDeque<(Key, Session)> = training;
+        for (_, mut session) in training {
+            session.close(&mut self.engine);
+        }
+        let len = len.saturating_mul(remembers);
+        let slot = self.engine.alloc(&session::state_spec(len.max(1)))?;
+        let moments = Moments { slot, len, of, steps: 0 };
+        let old = std::mem::replace(&mut self.moments, moments);
+        self.engine.release(old.slot);
+        Ok(())
     }
 
     /// Keeps a session for later calls; the one not used for longest goes when there are many.
@@ -483,13 +594,13 @@ impl State {
 
 impl Session {
     /// One pass over rows given by the host.
-    fn step(&self, engine: &mut Engine, x: &[f32], y: &[f32], live: usize, hyper: Option<[f32; 4]>) -> Result<()> {
+    fn step(&self, engine: &mut Engine, x: &[f32], y: &[f32], live: usize, hyper: Option<&[f32]>) -> Result<()> {
         let live = u32::try_from(live).unwrap_or(u32::MAX);
         self.write(engine, Role::Control, &[0, live, live, 0])?;
         self.write_rows(engine, Role::X, x)?;
         self.write_rows(engine, Role::Y, y)?;
         if let Some(hyper) = hyper {
-            self.write(engine, Role::Hyper, bytemuck::cast_slice(&hyper))?;
+            self.write(engine, Role::Hyper, bytemuck::cast_slice(hyper))?;
         }
         self.run(engine, 1)
     }

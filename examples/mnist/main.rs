@@ -102,7 +102,7 @@ fn announce(options: &Options, train: &Dataset, test: &Dataset, net: &Network) {
 fn fit(options: &Options, net: &mut Network, train: &Dataset, test: &Dataset) -> Result<History> {
     let mut progress = Progress::new();
     say!("epoch   training cost   right     test cost   right          eta      steps/s");
-    let mut trainer = options.trainer().on_event(move |event| {
+    let mut trainer = options.trainer(train.len()).on_event(move |event| {
         progress.see(&event);
         if let Event::Epoch(report) = event {
             progress.suspend(|| say!("{}", line(report)));

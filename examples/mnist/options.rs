@@ -8,8 +8,8 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use wgrad::plan::PlanKind;
 use wgrad::{
-    Activation, Cost, Dataset, Device, EarlyStopping, Init, Metric, Network, Plateau, Result, Schedule, Sgd, Span,
-    Trainer,
+    Activation, Adam, AdamW, Cost, Dataset, Device, EarlyStopping, Init, Metric, Momentum, Nesterov, Network, Optimizer,
+    Plateau, Regularization, Result, RmsProp, Schedule, Sgd, Span, Trainer,
 };
 
 /// Trains a net to read digits, by stochastic gradient descent, and shows what it makes of some of them.
@@ -45,12 +45,35 @@ pub struct Options {
     /// Images a step
     #[arg(long, value_name = "N", default_value = "10", value_parser = whole(1..=1 << 24), help_heading = "Training")]
     pub batch_size: usize,
-    /// Learning rate; with a schedule the highest one [default: 3 for quadratic, 0.5 for cross-entropy]
+    /// What moves the weights
+    #[arg(long, default_value = "sgd", value_parser = one_of(["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]), help_heading = "Training")]
+    optimizer: String,
+    /// Learning rate; with a schedule the highest one [default: with sgd 3 for quadratic and 0.5 for cross-entropy, a tenth of that
+    /// with momentum and nesterov; else 0.001]
     #[arg(long, value_parser = above_zero::<f32>, help_heading = "Training")]
     eta: Option<f32>,
     /// Seed of the first weights and of the order of the images
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole(0..=usize::MAX), help_heading = "Training")]
     pub seed: usize,
+
+    /// The book's regularisation parameter: an L2 penalty of LAMBDA / 2n times the sum of the squared weights, for n images
+    #[arg(long, value_name = "LAMBDA", default_value = "0", value_parser = at_least_zero, help_heading = "Regularisation")]
+    lambda: f64,
+    /// L1 penalty: X times the sum of the weights' sizes
+    #[arg(long, value_name = "X", default_value = "0", value_parser = at_least_zero, help_heading = "Regularisation")]
+    l1: f64,
+    /// Decoupled weight decay: weights times 1 - eta X before each step [default: 0; 0.01 with adamw]
+    #[arg(long, value_name = "X", value_parser = at_least_zero, help_heading = "Regularisation")]
+    decay: Option<f64>,
+    /// Largest norm of the weights that come into a neuron
+    #[arg(long, value_name = "X", value_parser = above_zero::<f32>, help_heading = "Regularisation")]
+    max_norm: Option<f32>,
+    /// Largest norm of a step's gradient
+    #[arg(long, value_name = "X", value_parser = above_zero::<f32>, help_heading = "Regularisation")]
+    clip_norm: Option<f32>,
+    /// Largest component of a step's gradient
+    #[arg(long, value_name = "X", value_parser = above_zero::<f32>, help_heading = "Regularisation")]
+    clip_value: Option<f32>,
 
     /// How the learning rate changes: multiplied by --schedule-factor every --schedule-epochs (step), or a little at each step
     /// (exponential), half a cosine down (cosine, over --schedule-epochs and then anew, or the whole run), up and down (one-cycle)
@@ -171,8 +194,40 @@ impl Options {
         }
     }
 
-    pub fn eta(&self) -> f32 {
-        self.eta.unwrap_or(if self.cost() == Cost::Quadratic { 3.0 } else { 0.5 })
+    fn eta(&self) -> f32 {
+        let sgd = if self.cost() == Cost::Quadratic { 3.0 } else { 0.5 };
+        self.eta.unwrap_or(match self.optimizer.as_str() {
+            "sgd" => sgd,
+            "momentum" | "nesterov" => 0.1 * sgd,
+            _ => 0.001,
+        })
+    }
+
+    /// The optimiser, for so many training images.
+    fn optimizer(&self, images: usize) -> Optimizer {
+        let decay = self.decay.unwrap_or(if self.optimizer == "adamw" { 0.01 } else { 0.0 });
+        let mut regularization = Regularization::default();
+        regularization.l2 = (self.lambda / images as f64) as f32;
+        regularization.l1 = self.l1 as f32;
+        regularization.decoupled = decay as f32;
+        regularization.max_norm = self.max_norm;
+        regularization.clip_norm = self.clip_norm;
+        regularization.clip_value = self.clip_value;
+        macro_rules! regularized {
+            ($kind:ident) => {{
+                let mut optimizer = $kind::new(self.eta());
+                optimizer.regularization = regularization;
+                optimizer.into()
+            }};
+        }
+        match self.optimizer.as_str() {
+            "momentum" => regularized!(Momentum),
+            "nesterov" => regularized!(Nesterov),
+            "rmsprop" => regularized!(RmsProp),
+            "adam" => regularized!(Adam),
+            "adamw" => regularized!(AdamW),
+            _ => regularized!(Sgd),
+        }
     }
 
     fn schedule(&self) -> Schedule {
@@ -190,8 +245,9 @@ impl Options {
         }
     }
 
-    pub fn trainer<'a>(&self) -> Trainer<'a> {
-        let mut trainer = Trainer::new(self.cost(), Sgd::new(self.eta()))
+    /// The trainer, for so many training images.
+    pub fn trainer<'a>(&self, images: usize) -> Trainer<'a> {
+        let mut trainer = Trainer::new(self.cost(), self.optimizer(images))
             .batch_size(self.batch_size)
             .epochs(self.epochs)
             .seed(self.seed as u64)
@@ -218,9 +274,12 @@ impl Options {
     /// How it is trained, in words.
     pub fn training(&self) -> String {
         let (cost, rows, eta, init, seed) = (self.cost(), self.batch_size, self.eta(), self.init, self.seed);
-        let mut words = format!("{cost} cost, {rows} images a step, eta {eta}");
+        let mut words = format!("{cost} cost, {rows} images a step, {} with eta {eta}", self.optimizer);
         if self.schedule != "constant" {
             words += &format!(" ({} schedule)", self.schedule);
+        }
+        if self.lambda > 0.0 {
+            words += &format!(", lambda {}", self.lambda);
         }
         words + &format!(", {init} start, seed {seed}")
     }

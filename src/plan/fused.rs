@@ -3,7 +3,7 @@
 use super::{BufferId, Builder, Goal, Role};
 use crate::Activation;
 use crate::error::Result;
-use crate::kernel::{Element, Kernel};
+use crate::kernel::{Element, Kernel, Params};
 
 pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let layers = plan.request.layers;
@@ -44,11 +44,14 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let bindings = [control, y, a[count], z[count], delta, row_cost, row_right];
     plan.push(Kernel::OutputError, plan.params(last), &bindings, label)?;
 
-    let end = if plan.request.goal == Goal::Train {
-        End::Update { hyper: plan.hyper() }
-    } else {
-        let gradients = plan.buffer("gradients".to_owned(), last.biases().end, Element::F32, Role::Gradients);
-        End::Gradients { gradients }
+    let train = plan.request.goal == Goal::Train;
+    let numbers = if train { Some(plan.hyper()) } else { None };
+    // A layer moves as soon as its gradient is there, unless the gradient has to be looked at as a whole, or does not come at once.
+    let whole = Kernel::DenseUpdate.most_terms(plan.request.limits.max_iterations, plan.request.limits.tiling);
+    let at_once = !plan.request.update.clip_norm && plan.rows <= whole;
+    let end = match numbers {
+        Some(numbers) if at_once => End::Update(numbers),
+        _ => End::Gradients(plan.buffer("gradients".to_owned(), last.biases().end, Element::F32, Role::Gradients)),
     };
     for l in (1..=count).rev() {
         let layer = &layers[l - 1];
@@ -65,16 +68,22 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
         };
         let params = plan.params(layer);
         match end {
-            End::Update { hyper } => {
-                let bindings = [delta, a[l - 1], hyper, control, parameters];
+            End::Update([hyper, state]) => {
+                let (count, rule) = (plan.arena(), plan.request.update.rule.code());
+                let params = Params { count: u32::try_from(count).unwrap_or(u32::MAX), rule, ..params };
+                let bindings = [delta, a[l - 1], hyper, control, state, parameters];
                 plan.push(Kernel::DenseUpdate, params, &bindings, format!("layer {l}: gradient and update"))?;
+                plan.max_norm(l, layer, hyper)?;
             }
-            End::Gradients { gradients } => {
+            End::Gradients(gradients) => {
                 let bindings = [delta, a[l - 1], gradients];
                 plan.push(Kernel::DenseGradient, params, &bindings, format!("layer {l}: gradient"))?;
             }
         }
         delta = below.unwrap_or(delta);
+    }
+    if let (Some(numbers), End::Gradients(gradients)) = (numbers, end) {
+        plan.update(gradients, numbers)?;
     }
     plan.tally(scores)
 }
@@ -82,6 +91,8 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
 /// What happens to a layer's gradient.
 #[derive(Clone, Copy)]
 enum End {
-    Update { hyper: BufferId },
-    Gradients { gradients: BufferId },
+    /// It is used with these numbers and this state, and never written down.
+    Update([BufferId; 2]),
+    /// It is written down.
+    Gradients(BufferId),
 }

@@ -2,14 +2,14 @@
 
 use super::{BufferId, Builder, Goal, Role};
 use crate::error::Result;
-use crate::kernel::{Element, Kernel, Params};
+use crate::kernel::{Element, Kernel};
 use crate::{Activation, Cost};
 
 pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let layers = plan.request.layers;
     let count = layers.len();
     let goal = plan.request.goal;
-    let (parameters, control) = (plan.parameters, plan.control);
+    let parameters = plan.parameters;
     let y = plan.inputs()?;
 
     // Feedforward: z_l = a_{l-1} w_l^T + b_l, a_l = f(z_l) (equation 2).
@@ -42,9 +42,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
         backward(plan, y, &a, &z, gradients)?;
         if goal == Goal::Train {
             let hyper = plan.hyper();
-            let all = u32::try_from(layers[count - 1].biases().end).unwrap_or(u32::MAX);
-            let params = Params { count: all, ..Params::default() };
-            plan.push(Kernel::Sgd, params, &[control, hyper, gradients, parameters], "update".to_owned())?;
+            plan.update(gradients, hyper)?;
         }
     }
     plan.tally(scores)

@@ -133,6 +133,7 @@ impl<'n> Training<'n> {
         trainer.watched().try_for_each(|metric| metric.check(goal, net.outputs()))?;
         // A mini-batch has no use for more rows than there are.
         let rows = trainer.batch_size.min(train.len());
+        net.prepare(trainer.optimizer)?;
         let training = resident(net, Goal::Train, trainer, train, Some(rows))?;
         let mut run = Self {
             net,
@@ -161,12 +162,12 @@ impl<'n> Training<'n> {
         tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<EpochReport>> {
         let watch = Stopwatch::start();
-        let hyper = self.pace.hyper(epoch - 1)?;
+        let hyper = self.pace.hyper(epoch - 1, self.net.optimizer_steps())?;
         self.training.start(self.net.parts().0, &self.batches.order(epoch as u64 - 1), &hyper)?;
         let steps = self.training.steps();
         let most = usize::try_from(most).unwrap_or(steps).min(steps);
         let progress = |step| tell(Event::Progress { epoch, epochs, step, steps });
-        let Some((done, scores)) = walk(self.net, &mut self.training, most, Some(clock), progress).await? else {
+        let Some((done, scores)) = walk(self.net, &mut self.training, true, most, Some(clock), progress).await? else {
             return Ok(None);
         };
         let eta = self.pace.eta(epoch - 1, done.saturating_sub(1));
@@ -174,7 +175,7 @@ impl<'n> Training<'n> {
         if let Some(HeldOut { resident, rows, spread }) = &mut self.held_out {
             resident.start_in_order(self.net.parts().0)?;
             let steps = resident.steps();
-            let walked = walk(self.net, resident, steps, None, |_| ControlFlow::Continue(())).await?;
+            let walked = walk(self.net, resident, false, steps, None, |_| ControlFlow::Continue(())).await?;
             report.test = walked.map(|(_, scores)| Metrics::new(&scores, *rows, spread).summary());
         }
         if let Some(test) = report.test.filter(|test| !test.cost.is_finite()) {
@@ -239,7 +240,7 @@ impl<'n> Training<'n> {
         let steps = self.training.steps();
         if self.begun == 0 || self.submitted == steps {
             let order = self.batches.order(self.begun as u64);
-            let hyper = self.pace.hyper(self.begun)?;
+            let hyper = self.pace.hyper(self.begun, self.net.optimizer_steps())?;
             self.training.start(self.net.parts().0, &order, &hyper)?;
             self.begun += 1;
             self.submitted = 0;
@@ -247,10 +248,11 @@ impl<'n> Training<'n> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough number of steps")]
         let fits = self.per_step.map_or(1, |step| (budget.as_secs_f64() / step) as usize);
         let count = fits.clamp(1, MOST_STEPS).min(steps - self.submitted);
-        let engine = self.net.parts().0;
+        let (engine, counted) = self.net.parts_and_steps();
         let watch = Stopwatch::start();
         self.training.submit_just(engine, count)?;
         self.submitted += count;
+        *counted += count as u64;
         if engine.is_immediate() {
             self.note(count, watch.elapsed());
         } else {
@@ -326,27 +328,31 @@ fn resident(
 ) -> Result<Resident> {
     let words = Words::of(data);
     let layers = net.layers().to_vec();
-    let mut request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, 1) };
+    let update = trainer.optimizer.update();
+    let mut request = Request { layers: &layers, update, ..net.request(goal, trainer.cost, words.source, 1) };
     request.rows = rows.unwrap_or(request.rows);
     let kind = net.kind(&request);
     if rows.is_none() {
         request.rows = session::evaluation_rows(kind, &request, data.len());
     }
-    let (engine, parameters) = net.parts();
-    Resident::open(engine, kind, &request, parameters, &words)
+    let (engine, shared) = net.parts();
+    Resident::open(engine, kind, &request, shared, &words)
 }
 
 /// The first `most` steps of a walk, or as many as there is time for, and their scores; `None` if the callback ended it.
 async fn walk(
     net: &mut Network,
     resident: &mut Resident,
+    trains: bool,
     most: usize,
     clock: Option<&Clock>,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<(usize, Scores)>> {
-    let engine = net.parts().0;
+    let (engine, trained) = net.parts_and_steps();
+    let mut evaluated = 0;
+    let counted = if trains { trained } else { &mut evaluated };
     let is_up = || clock.is_some_and(Clock::is_up);
-    let Some(steps) = resident.walk(engine, most, is_up, &mut progress).await? else { return Ok(None) };
+    let Some(steps) = resident.walk(engine, counted, most, is_up, &mut progress).await? else { return Ok(None) };
     let scores = resident.scores(engine, steps).await?;
     if progress(steps).is_break() { Ok(None) } else { Ok(Some((steps, scores))) }
 }
