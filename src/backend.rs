@@ -113,29 +113,36 @@ impl Engine {
         }
     }
 
-    /// Runs these steps of the plan in order, the whole range `times` over. On a GPU this is one submission, and returns
-    /// before the work is done.
-    pub(crate) fn run(&mut self, prepared: &Prepared, steps: Range<usize>, times: usize) -> Result<()> {
+    /// Runs, for each part, these steps of the plan in order, the whole range so many times over. On a GPU this is one
+    /// submission, and returns before the work is done.
+    pub(crate) fn run(&mut self, prepared: &Prepared, parts: &[(Range<usize>, usize)]) -> Result<()> {
         self.counters.submissions += 1;
-        self.counters.dispatches += (steps.len() * times) as u64;
+        self.counters.dispatches += parts.iter().map(|(steps, times)| (steps.len() * times) as u64).sum::<u64>();
         match &mut self.place {
             Place::Cpu(engine) => {
-                let bound: Vec<_> = steps.clone().map(|step| prepared.bound(step)).collect();
-                for _ in 0..times {
-                    for (step, slots) in prepared.plan.steps[steps.clone()].iter().zip(&bound) {
-                        engine.run(step, slots);
+                for (steps, times) in parts {
+                    let bound: Vec<_> = steps.clone().map(|step| prepared.bound(step)).collect();
+                    for _ in 0..*times {
+                        for (step, slots) in prepared.plan.steps[steps.clone()].iter().zip(&bound) {
+                            engine.run(step, slots);
+                        }
                     }
                 }
                 Ok(())
             }
             #[cfg(feature = "gpu")]
-            Place::Gpu(engine) => engine.run(prepared, steps, times),
+            Place::Gpu(engine) => engine.run(prepared, parts),
         }
     }
 
-    /// Asks for the words of a buffer as they are after everything run so far. The request is made before this returns; the
+    /// Asks for `len` words of a buffer, from an element offset on, as they are after everything run so far. The request is made before this returns; the
     /// future borrows nothing.
-    pub(crate) fn read(&mut self, slot: Slot, len: usize) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+    pub(crate) fn read(
+        &mut self,
+        slot: Slot,
+        offset: usize,
+        len: usize,
+    ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
         self.counters.bytes_down += 4 * len as u64;
         #[cfg(feature = "gpu")]
         if matches!(self.place, Place::Gpu(_)) {
@@ -149,11 +156,11 @@ impl Engine {
         let read = match &mut self.place {
             Place::Cpu(engine) => {
                 let mut words = engine.read(slot.0);
-                words.truncate(len);
-                Read::Done(words)
+                words.truncate(offset + len);
+                Read::Done(words.split_off(offset.min(words.len())))
             }
             #[cfg(feature = "gpu")]
-            Place::Gpu(engine) => Read::Wait(engine.read(slot, len)),
+            Place::Gpu(engine) => Read::Wait(engine.read(slot, offset, len)),
         };
         async move {
             match read {
@@ -188,5 +195,5 @@ impl Engine {
 
 /// A buffer of `len` numbers or words, for [`Engine::alloc`].
 pub(crate) fn buffer(name: &str, len: usize, element: Element) -> BufferSpec {
-    BufferSpec { name: name.to_owned(), len, element, role: crate::plan::Role::Between }
+    BufferSpec { name: name.to_owned(), len, element, role: crate::plan::Role::Between, head: Vec::new() }
 }

@@ -193,6 +193,9 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// A chart could not be drawn.
+    #[error("chart: {0}")]
+    Chart(String),
     /// Two backends disagree, or a kernel is further from the reference than its bound.
     #[error("{0}")]
     Disagreement(String),

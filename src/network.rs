@@ -7,7 +7,8 @@ use crate::backend::{Counters, Engine, Slot};
 use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
-use crate::plan::{Goal, PlanKind, Request, Role, Source};
+use crate::metrics::{self, Evaluation, Metrics};
+use crate::plan::{Format, Goal, PlanKind, Request, Role, Source};
 use crate::session::{self, Resident, Scores, Session, Words};
 use crate::{Activation, Cost, Device, Init, Optimizer};
 
@@ -46,7 +47,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// Forces a kind of plan, in place of the choice that [`Network::plan`] reports.
+    /// Forces a kind of plan, in place of the choice that [`Network::plan`] reports. What the forced kind cannot do (see
+    /// [`PlanKind`]) is still done by the fused plan.
     pub const fn plan(mut self, kind: PlanKind) -> Self {
         self.plan = Some(kind);
         self
@@ -59,15 +61,18 @@ impl NetworkBuilder {
     /// the parameters; what the device reports.
     pub fn build(self, device: &Device) -> Result<Network> {
         let (layers, len) = layout(self.inputs, &self.dense)?;
-        let (kind, reason) = match self.plan {
-            Some(kind) => (kind, "it was asked for"),
-            None => (PlanKind::Fused, "it needs the fewest dispatches"),
-        };
         let mut engine = device.engine();
         let parameters = session::parameters(&mut engine, len)?;
         engine.write_f32(parameters, 0, &self.init.draw(&layers, len, self.seed))?;
         let state = State { engine, parameters, sessions: VecDeque::new() };
-        Ok(Network { device: device.clone(), layers, len, kind, reason, preparation: None, state: Mutex::new(state) })
+        Ok(Network {
+            device: device.clone(),
+            layers,
+            len,
+            forced: self.plan,
+            preparation: None,
+            state: Mutex::new(state),
+        })
     }
 }
 
@@ -96,8 +101,7 @@ pub struct Network {
     device: Device,
     layers: Vec<Layer>,
     len: usize,
-    kind: PlanKind,
-    reason: &'static str,
+    forced: Option<PlanKind>,
     /// How raw rows become inputs; `rows.rs` uses it.
     pub(crate) preparation: Option<Preparation>,
     state: Mutex<State>,
@@ -153,18 +157,6 @@ impl Gradients {
     }
 }
 
-/// How a network does on a data set.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evaluation {
-    /// The mean cost over the rows.
-    pub cost: f64,
-    /// The share of rows whose largest output is where the target is largest, 0 to 1. With one output: whose output lies on
-    /// the same side of the middle as the target.
-    pub accuracy: f64,
-    /// Rows.
-    pub rows: usize,
-}
-
 impl Network {
     /// Starts the description of a network whose input has this many columns.
     #[allow(clippy::new_ret_no_self, reason = "the description comes first; its build makes the network")]
@@ -208,16 +200,28 @@ impl Network {
         self.len
     }
 
-    /// The kind of plan that trains this network.
+    /// The kind of plan that trains this network on resident data in mini-batches of so many rows, and why.
     #[must_use]
-    pub const fn plan(&self) -> PlanKind {
-        self.kind
+    pub fn plan(&self, batch_size: usize) -> (PlanKind, &'static str) {
+        let (len, format) = (batch_size.max(1), Format::F32);
+        let source = Source::Dataset { len, inputs: format, targets: format };
+        let request = self.request(Goal::Train, Cost::Quadratic, source, batch_size);
+        match self.forced {
+            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => {
+                (PlanKind::Fused, "the persistent plan that was asked for is for GPUs")
+            }
+            Some(kind) => (kind, "it was asked for"),
+            None => request.choice(),
+        }
     }
 
-    /// Why that kind.
-    #[must_use]
-    pub const fn plan_reason(&self) -> &'static str {
-        self.reason
+    /// The kind of plan for a request of this network.
+    pub(crate) fn kind(&self, request: &Request<'_>) -> PlanKind {
+        match self.forced {
+            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => PlanKind::Fused,
+            Some(kind) => kind,
+            None => request.choice().0,
+        }
     }
 
     /// What this network has asked of its device so far.
@@ -241,7 +245,7 @@ impl Network {
         let read = {
             let mut state = self.lock();
             let parameters = state.parameters;
-            state.engine.read(parameters, self.len)
+            state.engine.read(parameters, 0, self.len)
         };
         Ok(read.await?.into_iter().map(f32::from_bits).collect())
     }
@@ -293,7 +297,7 @@ impl Network {
     /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
     pub async fn cost_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
         let live = self.pairs("cost", x, y)?;
-        let read = self.direct(Goal::Cost, Some(cost), x, y, live, None, Role::StepCost, 1)?;
+        let read = self.direct(Goal::Cost, Some(cost), x, y, live, None, Role::Scores, 1)?;
         Ok(mean(&read.await?, live))
     }
 
@@ -308,7 +312,7 @@ impl Network {
             let mut state = self.lock();
             let session = state.ready(self, Goal::Gradients, Some(cost), live)?;
             let done = session.step(&mut state.engine, x, y, live, None);
-            let costs = session.read(&mut state.engine, Role::StepCost, 1);
+            let costs = session.read(&mut state.engine, Role::Scores, 1);
             let arena = session.read(&mut state.engine, Role::Gradients, self.len);
             state.keep(Key { goal: Goal::Gradients, cost: Some(cost) }, session);
             done?;
@@ -341,24 +345,41 @@ impl Network {
         done
     }
 
-    /// The mean cost and the accuracy on a data set.
+    /// How the network does on a data set, in single numbers: cost and accuracy; for classes (at most 256 of them) F1 and
+    /// top-5, for values the errors.
     ///
     /// # Errors
     /// [`Error::Shape`] if the data set has other columns than the network; [`Error::Pairing`]; what the device reports.
     pub async fn evaluate_async(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
-        self.fits("evaluate", data)?;
+        Ok(self.measure("evaluate", data, cost, false).await?.summary())
+    }
+
+    /// All that is measured of the network on a data set: besides cost and accuracy the confusion matrix, or the errors of each
+    /// output.
+    ///
+    /// # Errors
+    /// As [`evaluate_async`](Self::evaluate_async); [`Error::Limit`] for so many classes that the device cannot hold the square of
+    /// their number.
+    pub async fn metrics_async(&self, data: &Dataset, cost: Cost) -> Result<Metrics> {
+        self.measure("metrics", data, cost, true).await
+    }
+
+    async fn measure(&self, call: &str, data: &Dataset, cost: Cost, details: bool) -> Result<Metrics> {
+        self.fits(call, data)?;
         let words = Words::of(data);
-        let mut request = self.request(Goal::Cost, cost, words.source, 1);
-        request.rows = session::evaluation_rows(self.kind, &request, data.len());
+        let goal = metrics::goal(data, cost, details);
+        let mut request = self.request(goal, cost, words.source, 1);
+        let kind = self.kind(&request);
+        request.rows = session::evaluation_rows(kind, &request, data.len());
         let scores = {
             let mut state = self.lock();
             let parameters = state.parameters;
-            let mut resident = Resident::open(&mut state.engine, self.kind, &request, parameters, &words)?;
+            let mut resident = Resident::open(&mut state.engine, kind, &request, parameters, &words)?;
             let walked = walk_all(&mut state.engine, &resident);
             resident.close(&mut state.engine);
             walked?
         };
-        Ok(evaluation(&scores.await?, data.len()))
+        Ok(Metrics::new(&scores.await?, data.len(), &metrics::spread(data, goal)))
     }
 
     /// Runs one direct step and asks for a buffer of it.
@@ -390,6 +411,12 @@ impl Network {
     pub(crate) fn parts(&mut self) -> (&mut Engine, Slot) {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         (&mut state.engine, state.parameters)
+    }
+
+    /// Replaces all parameters by numbers that may be what a run that diverged left.
+    pub(crate) fn load(&mut self, parameters: &[f32]) -> Result<()> {
+        let (engine, slot) = self.parts();
+        engine.write_f32(slot, 0, parameters)
     }
 
     /// Whether `numbers` are whole rows of `columns`, at least one, all finite; returns how many.
@@ -446,7 +473,7 @@ impl State {
         }
         let source = Source::Direct;
         let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits: net.device.limits() };
-        Session::open(&mut self.engine, net.kind, &request, self.parameters)
+        Session::open(&mut self.engine, net.kind(&request), &request, self.parameters)
     }
 
     /// Keeps a session for later calls; the one not used for longest goes when there are many.
@@ -481,11 +508,7 @@ fn walk_all(engine: &mut Engine, resident: &Resident) -> Result<impl Future<Outp
     while left > 0 {
         left -= resident.submit(engine, left)?;
     }
-    Ok(resident.scores(engine))
-}
-
-pub(crate) fn evaluation(scores: &Scores, rows: usize) -> Evaluation {
-    Evaluation { cost: scores.mean_cost(), accuracy: scores.accuracy(), rows }
+    Ok(resident.scores(engine, resident.steps()))
 }
 
 /// The mean of a cost that was summed over `live` rows.
@@ -542,5 +565,13 @@ impl Network {
     /// As there.
     pub fn evaluate(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
         crate::blocking::block_on(self.evaluate_async(data, cost))
+    }
+
+    /// Blocking form of [`metrics_async`](Self::metrics_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn metrics(&self, data: &Dataset, cost: Cost) -> Result<Metrics> {
+        crate::blocking::block_on(self.metrics_async(data, cost))
     }
 }

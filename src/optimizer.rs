@@ -48,6 +48,20 @@ impl Optimizer {
         Err(Error::InvalidOption { option: "eta", value: eta.to_string(), want: "finite and above 0" })
     }
 
+    /// With its learning rate multiplied by a schedule's factor.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        let Self::Sgd(Sgd { eta }) = self;
+        #[allow(clippy::cast_possible_truncation, reason = "rounding to f32 is what is wanted")]
+        let eta = (f64::from(eta) * factor) as f32;
+        Self::Sgd(Sgd { eta })
+    }
+
+    /// The learning rate.
+    pub(crate) const fn eta(self) -> f32 {
+        let Self::Sgd(Sgd { eta }) = self;
+        eta
+    }
+
     /// The four numbers that the update kernels are told for a step.
     pub(crate) const fn hyper(self) -> [f32; 4] {
         let Self::Sgd(Sgd { eta }) = self;

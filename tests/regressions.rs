@@ -92,7 +92,7 @@ fn a_plan_with_the_wrong_bindings_is_refused() {
                 |plan, at| {
                     let id = plan.steps[at].bindings[0];
                     let other = match plan.buffers[id.0].element {
-                        Element::F32 => Element::U32,
+                        Element::F32 | Element::F32x4 => Element::U32,
                         Element::U32 => Element::F32,
                     };
                     plan.buffers[id.0].element = other;

@@ -1,6 +1,7 @@
 //! CPU functions of `shaders/dense.wgsl`, the fused kernels: the meaning, where the shader is the method. Each is the
 //! composition of the textbook kernels that it fuses. Shapes as stated there.
 
+use super::activation::times_prime;
 use super::cost::{row_cost, row_right};
 use super::matmul::{bias_gradient, matmul_nn, matmul_nt, outer_products};
 use crate::kernel::Params;
@@ -49,23 +50,19 @@ pub(crate) fn output_error<T: Real>(
             *d = (a - y) / live;
         }
         if Cost::from_code(p.cost).has_f_prime() {
-            for (d, &a) in delta.iter_mut().zip(a_row) {
-                *d = *d * f.f_prime(a);
-            }
+            times_prime(f, &z[row.clone()], a_row, delta);
         }
         out.row_cost[b] = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row.clone()]);
         out.row_right[b] = u32::from(row_right(p, &y[row.clone()], &a[row]));
     }
 }
 
-/// `delta_l = (delta w) (.) f'(z_l)` (BP2), `f'` from `a_l`, with the last part of the sum.
-pub(crate) fn dense_backward<T: Real>(p: &Params, delta: &[T], params: &[T], a: &[T], out: &mut [T]) {
+/// `delta_l = (delta w) (.) f'(z_l)` (BP2), `f'` with the last part of the sum.
+pub(crate) fn dense_backward<T: Real>(p: &Params, delta: &[T], params: &[T], [z, a]: [&[T]; 2], out: &mut [T]) {
     matmul_nn(p, delta, params, out);
     if p.k_end == p.outputs {
-        let f = Activation::from_code(p.activation);
-        for (d, &a) in out.iter_mut().zip(&a[..(p.rows * p.inputs) as usize]) {
-            *d = *d * f.f_prime(a);
-        }
+        let count = (p.rows * p.inputs) as usize;
+        times_prime(Activation::from_code(p.activation), z, a, &mut out[..count]);
     }
 }
 

@@ -3,7 +3,10 @@
 use gemm::Parallelism;
 
 use super::small::{View, dot_form, outer_form};
-use super::{Memory, Threads, activation::activation};
+use super::{
+    Memory, Threads,
+    activation::{activation, times_prime},
+};
 use crate::Activation;
 use crate::kernel::{Kernel, Params};
 
@@ -98,13 +101,12 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
         Kernel::MatmulNn => {
             memory.write(s[2], |m, e| backward(p, m.real(s[0]), m.real(s[1]), e, threads));
         }
-        Kernel::DenseBackward => memory.write(s[3], |m, out| {
+        Kernel::DenseBackward => memory.write(s[4], |m, out| {
             backward(p, m.real(s[0]), m.real(s[1]), out, threads);
             if p.k_end == p.outputs {
+                let (z, a, count) = (m.real(s[2]), m.real(s[3]), (p.rows * p.inputs) as usize);
                 let f = Activation::from_code(p.activation);
-                for (d, &a) in out.iter_mut().zip(&m.real(s[2])[..(p.rows * p.inputs) as usize]) {
-                    *d *= f.f_prime(a);
-                }
+                pulp::Arch::new().dispatch(|| times_prime(f, z, a, &mut out[..count]));
             }
         }),
         Kernel::OuterProducts => memory.write(s[2], |m, gradients| {

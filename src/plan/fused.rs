@@ -13,7 +13,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
 
     // Feedforward (equation 2).
     let mut a = vec![plan.x];
-    let mut z_last = plan.x;
+    let mut z = vec![plan.x]; // the input has none; its place keeps the numbering
     for (l, layer) in (1..).zip(layers) {
         let z_l = plan.between(format!("z_{l}"), layer.outputs);
         let len = plan.request.rows.saturating_mul(layer.outputs);
@@ -24,14 +24,15 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
         if layer.activation == Activation::Softmax {
             plan.softmax(layer, z_l, a_l, format!("layer {l}: softmax"))?;
         }
-        z_last = z_l;
+        z.push(z_l);
         a.push(a_l);
     }
     let Some(y) = y else { return Ok(()) };
 
     let scores = plan.scores();
-    if plan.request.goal == Goal::Cost {
-        plan.score(y, a[count], z_last, scores)?;
+    if !matches!(plan.request.goal, Goal::Gradients | Goal::Train) {
+        plan.score(y, a[count], z[count], scores)?;
+        plan.measure(y, a[count])?;
         return plan.tally(scores);
     }
 
@@ -40,7 +41,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let [row_cost, row_right, ..] = scores;
     let mut delta = plan.between(format!("delta_{count}"), last.outputs);
     let label = format!("layer {count}: output error");
-    let bindings = [control, y, a[count], z_last, delta, row_cost, row_right];
+    let bindings = [control, y, a[count], z[count], delta, row_cost, row_right];
     plan.push(Kernel::OutputError, plan.params(last), &bindings, label)?;
 
     let end = if plan.request.goal == Goal::Train {
@@ -56,7 +57,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
             let delta_below = plan.between(format!("delta_{}", l - 1), layer.inputs);
             let mut params = plan.params(layer);
             params.activation = layers[l - 2].activation.code();
-            let bindings = [delta, parameters, a[l - 1], delta_below];
+            let bindings = [delta, parameters, z[l - 1], a[l - 1], delta_below];
             plan.push(Kernel::DenseBackward, params, &bindings, format!("layer {}: error", l - 1))?;
             Some(delta_below)
         } else {

@@ -35,6 +35,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
 
     let scores = plan.scores();
     plan.score(y, a[count], z[count - 1], scores)?;
+    plan.measure(y, a[count])?;
     if matches!(goal, Goal::Gradients | Goal::Train) {
         let gradients =
             plan.buffer("gradients".to_owned(), layers[count - 1].biases().end, Element::F32, Role::Gradients);

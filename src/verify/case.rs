@@ -9,7 +9,8 @@ use crate::backend::{Engine, Prepared};
 use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel, Params};
-use crate::plan::{BufferId, BufferSpec, Plan, PlanKind, Role, Step};
+use crate::layer::layout;
+use crate::plan::{BufferId, BufferSpec, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step};
 use crate::{Activation, Cost};
 
 /// Words after the last element of each buffer, inside what the kernel can reach: robust access would hide a write past the
@@ -78,9 +79,9 @@ impl Case {
             Kernel::Activation | Kernel::ActivationPrime => count(elementwise().len()),
             Kernel::DenseForward | Kernel::DenseBackward => count(elementwise().len()) * PARTS,
             Kernel::CostValue => 2 * count(Cost::ALL.len()),
-            Kernel::OutputError => 2 * count(pairs().len()),
+            Kernel::OutputError | Kernel::Persistent => 2 * count(pairs().len()),
             Kernel::Gather => 8,
-            Kernel::CountRight | Kernel::Tally => 4,
+            Kernel::CountRight | Kernel::Tally | Kernel::Answers | Kernel::CountAnswers | Kernel::Residuals => 4,
             Kernel::CostDerivative | Kernel::Sgd => 2,
             Kernel::Hadamard | Kernel::Softmax => 1,
             Kernel::MatmulNt
@@ -97,10 +98,12 @@ impl Case {
         let buffers =
             self.buffers.iter().zip(self.step.kernel.info().bindings).map(|((element, _, words), binding)| {
                 let name = binding.name.to_owned();
-                BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between }
+                BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between, head: Vec::new() }
             });
         let rows = self.step.params.rows as usize;
-        Plan { kind: PlanKind::Textbook, rows, buffers: buffers.collect(), steps: vec![self.step.clone()] }
+        let rounds = vec![Round { steps: 0..1, advances: 1 }];
+        let steps = vec![self.step.clone()];
+        Plan { kind: PlanKind::Textbook, rows, buffers: buffers.collect(), steps, rounds, networks: 1 }
     }
 
     /// Runs the case on an engine and compares every output with the reference. Fails if a guard or an input was written.
@@ -123,10 +126,10 @@ impl Case {
             engine.write(slot, words.len(), &[GUARD; GUARDS])?;
         }
         let prepared: Prepared = engine.prepare(plan, slots.to_vec())?;
-        engine.run(&prepared, 0..1, 1)?;
+        engine.run(&prepared, &[(0..1, 1)])?;
         let mut after = Vec::with_capacity(slots.len());
         for ((_, _, words), &slot) in self.buffers.iter().zip(slots) {
-            after.push(engine.read(slot, words.len() + GUARDS).await?);
+            after.push(engine.read(slot, 0, words.len() + GUARDS).await?);
         }
         self.judge(&after)
     }
@@ -151,7 +154,7 @@ impl Case {
             if *access == Access::In && after != before {
                 return fail("changed its input");
             }
-            if *access != Access::In {
+            if !matches!(access, Access::In | Access::Scratch) {
                 worst.merge(&self.compare(before, after, oracle.buffer(index)));
             }
         }
@@ -243,7 +246,8 @@ impl Maker {
             Kernel::Activation | Kernel::ActivationPrime => p.activation = elementwise()[variant as usize].code(),
             Kernel::Gather => p.format = variant % 2 + 8 * (variant / 2 % 2),
             Kernel::Tally => p.count = variant / 2,
-            Kernel::CountRight => p.activation = variant / 2,
+            Kernel::CountRight | Kernel::Answers => p.activation = variant / 2,
+            Kernel::CountAnswers => p.count = (p.outputs.max(2) + 1) * (p.outputs.max(2) + 1),
             Kernel::CostValue => p.cost = Cost::ALL[variant as usize % Cost::ALL.len()].code(),
             Kernel::DenseForward | Kernel::DenseBackward => {
                 p.activation = elementwise()[(variant / PARTS) as usize].code();
@@ -299,6 +303,8 @@ impl Maker {
             3 if self.compares() => x.signum() * f32::MIN_POSITIVE * (1.0 + x.abs()),
             3 => 1e-38 * x,
             4 => 10.0 * x,
+            // What is squared or cubed on the way would overflow.
+            5 if matches!(self.kernel, Kernel::Activation | Kernel::ActivationPrime) => 1e30 * x,
             _ => x,
         }
     }
@@ -307,7 +313,11 @@ impl Maker {
     const fn compares(&self) -> bool {
         matches!(
             self.kernel,
-            Kernel::CountRight | Kernel::ActivationPrime | Kernel::OutputError | Kernel::DenseBackward
+            Kernel::CountRight
+                | Kernel::Answers
+                | Kernel::ActivationPrime
+                | Kernel::OutputError
+                | Kernel::DenseBackward
         )
     }
 
@@ -320,10 +330,15 @@ impl Maker {
         if self.p.k_begin > 0 { self.numbers(len) } else { vec![GARBAGE; len as usize] }
     }
 
-    /// Step 2 of an epoch.
+    /// Step 2 of an epoch; or step 0, where a kernel is different there.
     fn control(&self) -> Vec<u32> {
         let live = self.live();
-        vec![2, live, 2 * self.p.rows + live, 0]
+        let step = if self.first_step() { 0 } else { 2 };
+        vec![step, live, step * self.p.rows + live, 0]
+    }
+
+    const fn first_step(&self) -> bool {
+        matches!(self.kernel, Kernel::CountAnswers) && self.variant >= 2
     }
 
     /// `a` for the weighted inputs `z`, with the activation and cost of this case.
@@ -345,6 +360,9 @@ impl Maker {
     }
 
     fn make(mut self) -> Case {
+        if self.kernel == Kernel::Persistent {
+            return self.persistent();
+        }
         let p = self.p;
         let arena = p.b + p.outputs + 1;
         let (below, here) = (p.rows * p.inputs, p.rows * p.outputs);
@@ -383,9 +401,36 @@ impl Maker {
                 let (y, a) = (self.targets(), self.numbers(here));
                 vec![control, y, a, vec![GARBAGE; p.rows as usize]]
             }
+            Kernel::Answers => {
+                let (y, mut a) = (self.targets(), self.numbers(here));
+                // A row that was spoilt, by a NaN at any place of it.
+                if self.fill == Fill::Extreme {
+                    a[self.random.random_range(0..here) as usize] = f32::NAN.to_bits();
+                }
+                vec![control, y, a, vec![GARBAGE; 3 * p.rows as usize]]
+            }
+            Kernel::CountAnswers => {
+                let classes = p.outputs.max(2);
+                // Live rows have a true class; past them there is none.
+                let answer = (0..3 * p.rows).map(|i| match (i / 3 < control[1], i % 3) {
+                    (true, 0) => self.random.random_range(0..classes),
+                    (true, _) => self.random.random_range(0..=classes),
+                    (false, _) => classes,
+                });
+                let answer = answer.collect();
+                let counts = match self.first_step() {
+                    true => vec![GARBAGE; p.count as usize],
+                    false => (0..p.count).map(|_| self.random.random_range(0..1000)).collect(),
+                };
+                vec![control, answer, counts]
+            }
+            Kernel::Residuals => {
+                let (y, a) = (self.targets(), self.numbers(here));
+                vec![control, y, a, vec![GARBAGE; 8 * p.outputs as usize]]
+            }
             Kernel::Tally => {
                 let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();
-                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 5], vec![GARBAGE; 5]]
+                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 9]]
             }
             Kernel::Sgd => {
                 vec![control, self.numbers(12), self.numbers(p.count + 1), self.numbers(p.count + 1)]
@@ -400,12 +445,15 @@ impl Maker {
                 vec![control, self.targets(), a, z, vec![GARBAGE; here as usize], rows.clone(), rows]
             }
             Kernel::DenseBackward => {
-                vec![self.numbers(here), self.numbers(arena), self.numbers(below), self.output(below)]
+                let z = self.numbers(below);
+                let a = self.activations(&z);
+                vec![self.numbers(here), self.numbers(arena), z, a, self.output(below)]
             }
             Kernel::DenseGradient => vec![self.numbers(here), self.numbers(below), self.output(arena)],
             Kernel::DenseUpdate => {
                 vec![self.numbers(here), self.numbers(below), self.numbers(12), control, self.numbers(arena)]
             }
+            Kernel::Persistent => Vec::new(),
         };
         let bindings = self.kernel.info().bindings;
         let buffers = bindings.iter().zip(contents).map(|(binding, words)| (binding.element, binding.access, words));
@@ -413,6 +461,60 @@ impl Maker {
         let label = format!("{} {rows}x{inputs}x{outputs} variant {}", self.kernel.name(), self.variant);
         let ids = (0..bindings.len()).map(BufferId).collect();
         Case { step: Step { kernel: self.kernel, params: p, bindings: ids, label }, buffers: buffers.collect() }
+    }
+
+    /// Two steps of two networks with a hidden layer or none, the second step on what is left of the data. Numbers are ordinary
+    /// ones whatever the fill: between saturated outputs rounding would decide which answer is right.
+    fn persistent(mut self) -> Case {
+        self.fill = Fill::Ordinary;
+        let (cost, activation) = pairs()[self.variant as usize % pairs().len()];
+        let [rows, inputs, outputs] = [self.p.rows, self.p.inputs, self.p.outputs].map(|n| n as usize);
+        let hidden = elementwise()[self.variant as usize % elementwise().len()];
+        let deep = [(outputs % 5 + 3, hidden), (outputs, activation)];
+        let dense = if (self.variant as usize) < pairs().len() { &deep[..] } else { &deep[1..] };
+        let examples = rows + rows.div_ceil(3);
+        let bytes = self.variant.is_multiple_of(2);
+        let source = Source::Dataset {
+            len: examples,
+            inputs: if bytes { Format::U8 } else { Format::F32 },
+            targets: if cost == Cost::CategoricalCrossEntropy { Format::Label } else { Format::F32 },
+        };
+        let layers = layout(inputs, dense).map(|(layers, _)| layers).unwrap_or_default();
+        let limits = Limits::HOST;
+        let request = Request { layers: &layers, cost: Some(cost), goal: Goal::Train, source, rows, limits };
+        let Ok(plan) = Plan::population(&request, 2) else {
+            unreachable!("the shape was checked, and nothing is limited")
+        };
+        let len = u32::try_from(examples).unwrap_or(u32::MAX);
+        #[allow(clippy::cast_precision_loss, reason = "a rough size")]
+        let widest = (self.p.inputs.max(self.p.outputs) as f32).sqrt();
+        let mut buffers = Vec::new();
+        for (spec, binding) in plan.buffers.iter().zip(self.kernel.info().bindings) {
+            let words = match spec.role {
+                Role::Walk => {
+                    let mut words = spec.head.clone();
+                    for network in 0..2 {
+                        words.extend([0, self.p.rows.min(len), len, 0]);
+                        words.extend((0..len).map(|i| (i * 7 + network) % len));
+                    }
+                    words
+                }
+                Role::Inputs if bytes => (0..spec.len).map(|_| self.random.random()).collect(),
+                Role::Targets if cost == Cost::CategoricalCrossEntropy => {
+                    (0..len).map(|_| self.random.random_range(0..self.p.outputs)).collect()
+                }
+                Role::Targets => (0..spec.len).map(|_| self.random.random_range(0.0..1.0_f32).to_bits()).collect(),
+                Role::Between | Role::Scores => vec![GARBAGE; spec.len],
+                // Small steps, and small weights for wide layers: the second step starts from what rounding made of the first.
+                Role::Hyper => (0..spec.len).map(|_| self.random.random_range(0.0..0.1_f32).to_bits()).collect(),
+                _ => (0..spec.len).map(|_| (self.number() / widest).to_bits()).collect(),
+            };
+            buffers.push((spec.element, binding.access, words));
+        }
+        let Some(mut step) = plan.steps.into_iter().next_back() else { unreachable!("a plan has steps") };
+        step.params.count = 2;
+        step.label = format!("persistent {rows}x{inputs}x{outputs} variant {}", self.variant);
+        Case { step, buffers }
     }
 
     /// One-hot rows for the odd rows, soft ones between 0 and 1 for the even ones.

@@ -17,7 +17,9 @@ pub fn bound(terms: u64, want: &Tracked) -> f64 {
 pub(crate) fn terms(kernel: Kernel, p: &Params) -> u64 {
     match kernel {
         Kernel::Softmax | Kernel::CostValue | Kernel::OutputError => u64::from(p.outputs),
-        Kernel::Tally => u64::from(p.rows),
+        Kernel::Tally | Kernel::Residuals => u64::from(p.rows),
+        // Every sum of its steps, one after another.
+        Kernel::Persistent => u64::from(p.count) * u64::from(p.k_end) * u64::from(p.rows + p.inputs + p.outputs),
         _ if kernel.sum_length(p).is_some() => u64::from(p.k_end - p.k_begin),
         _ => 1,
     }
