@@ -2,6 +2,7 @@
 
 use crate::data::{Field, Predictions, Preparation, Table};
 use crate::error::{Error, Result};
+use crate::metrics::{Evaluation, Metrics};
 use crate::network::Network;
 
 impl Network {
@@ -85,6 +86,27 @@ impl Network {
         preparation.answers(&self.predict_async(&x).await?)
     }
 
+    /// How well the network does on the rows of a table that has the target column: [`Metrics`] for the usual cost of the
+    /// preparation. Errors of numbers are in the units of the target; the cost is that of the network.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`] if the network has no preparation; what [`Preparation::dataset`] and
+    /// [`metrics_async`](Self::metrics_async) refuse.
+    pub async fn table_metrics_async(&self, table: &Table) -> Result<Metrics> {
+        let preparation = self.prepared()?;
+        let data = preparation.dataset(table)?;
+        Ok(self.metrics_async(&data, preparation.cost()).await?.in_units_of(preparation))
+    }
+
+    /// Blocking form of [`table_metrics_async`](Self::table_metrics_async).
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+    pub fn table_metrics(&self, table: &Table) -> Result<Metrics> {
+        crate::blocking::block_on(self.table_metrics_async(table))
+    }
+
     /// Blocking form of [`predict_rows_async`](Self::predict_rows_async).
     ///
     /// # Errors
@@ -106,5 +128,31 @@ impl Network {
     #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
     pub fn predict_table(&self, table: &Table) -> Result<Predictions> {
         crate::blocking::block_on(self.predict_table_async(table))
+    }
+}
+
+impl Metrics {
+    /// With errors in the units of the target that this preparation scaled; nothing else changes.
+    #[must_use]
+    pub fn in_units_of(mut self, preparation: &Preparation) -> Self {
+        if let Some([_, scale]) = preparation.target_scale() {
+            for errors in &mut self.errors {
+                errors.mse *= scale * scale;
+                errors.mae *= scale;
+            }
+        }
+        self
+    }
+}
+
+impl Evaluation {
+    /// With errors in the units of the target that this preparation scaled; nothing else changes.
+    #[must_use]
+    pub fn in_units_of(mut self, preparation: &Preparation) -> Self {
+        if let Some([_, scale]) = preparation.target_scale() {
+            self.rmse = self.rmse.map(|rmse| rmse * scale);
+            self.mae = self.mae.map(|mae| mae * scale);
+        }
+        self
     }
 }
