@@ -8,8 +8,8 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use wgrad::plan::PlanKind;
 use wgrad::{
-    Activation, Adam, AdamW, Cost, Dataset, Device, EarlyStopping, Init, Metric, Momentum, Nesterov, Network, Optimizer,
-    Plateau, Regularization, Result, RmsProp, Schedule, Sgd, Span, Trainer,
+    Activation, Adam, AdamW, Cost, Dataset, Device, EarlyStopping, Init, Metric, Momentum, Nesterov, Network,
+    Optimizer, Plateau, Regularization, Result, RmsProp, Schedule, Sgd, Span, Trainer,
 };
 
 /// Trains a net to read digits, by stochastic gradient descent, and shows what it makes of some of them.
@@ -206,13 +206,14 @@ impl Options {
     /// The optimiser, for so many training images.
     fn optimizer(&self, images: usize) -> Optimizer {
         let decay = self.decay.unwrap_or(if self.optimizer == "adamw" { 0.01 } else { 0.0 });
-        let mut regularization = Regularization::default();
-        regularization.l2 = (self.lambda / images as f64) as f32;
-        regularization.l1 = self.l1 as f32;
-        regularization.decoupled = decay as f32;
-        regularization.max_norm = self.max_norm;
-        regularization.clip_norm = self.clip_norm;
-        regularization.clip_value = self.clip_value;
+        let regularization = Regularization {
+            l2: (self.lambda / images as f64) as f32,
+            l1: self.l1 as f32,
+            decoupled: decay as f32,
+            max_norm: self.max_norm,
+            clip_norm: self.clip_norm,
+            clip_value: self.clip_value,
+        };
         macro_rules! regularized {
             ($kind:ident) => {{
                 let mut optimizer = $kind::new(self.eta());
