@@ -6,11 +6,11 @@
 //                                                                     z, a, y (B,O) -> delta (B,O), c, n (B)       (BP1)
 // dense_backward : delta_l = (delta w) (.) f'(z_l)                    delta (B,O), z_l, a_l (B,I) -> delta_l (B,I) (BP2)
 // dense_gradient : dw = delta^T a, db = sum_b delta[b]                delta (B,O), a (B,I) -> gradients     (BP3, BP4)
-// dense_update   : w -= eta delta^T a, b -= eta sum_b delta[b]        delta (B,O), a (B,I) -> params
+// dense_update   : the optimiser's step with these gradients          delta (B,O), a (B,I) -> params, state
 //                  (in the last two the bias is column I of a, where a is 1)
 //
 // All but output_error do the terms k_begin <= k < k_end of their sums, as in matmul.wgsl; f' is applied with the last part,
-// and f with every part (the last one counts). Otherwise they overwrite; dense_update adds to the parameters.
+// and f with every part (the last one counts); dense_update has no parts. Otherwise they overwrite; dense_update adds to the parameters.
 // Sum order: fixed (k ascending within a tile of 8, tiles ascending; rows as in cost.wgsl).
 // Twin: src/cpu/dense.rs, functions of the same names. Change both or neither.
 // Grid: one 8x8 workgroup a tile of the result, tiles in row-major order, folded into y; output_error: 64 lanes a row.
@@ -26,8 +26,8 @@ struct Params {
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
-    count: u32,       // elements of an elementwise kernel
-    spare: u32,
+    count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
+    rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -385,9 +385,91 @@ fn dense_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
     }
 }
 
-@group(0) @binding(3) var<storage, read> hyper: array<f32>;     // four numbers a step: [0] eta
+@group(0) @binding(3) var<storage, read> hyper: array<f32>;     // HYPER numbers a step
 @group(0) @binding(4) var<storage, read> now: array<u32>;       // control: [0] step
-@group(0) @binding(5) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(5) var<storage, read_write> state: array<f32>;
+@group(0) @binding(6) var<storage, read_write> weights: array<f32>;
+
+// -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
+// hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
+const HYPER: u32 = 14u;
+const ETA: u32 = 0u;
+const STEP_SIZE: u32 = 1u;
+const KEEP: u32 = 2u;
+const L2: u32 = 3u;
+const L1: u32 = 4u;
+const CLIP_VALUE: u32 = 5u;
+const CLIP_NORM: u32 = 6u;
+const MAX_NORM: u32 = 7u;
+const BETA_1: u32 = 8u;
+const REST_1: u32 = 9u;
+const BETA_2: u32 = 10u;
+const REST_2: u32 = 11u;
+const ROOT: u32 = 12u;
+const EPSILON: u32 = 13u;
+
+// A parameter, and what the optimiser remembers of it.
+struct Moved {
+    w: f32,
+    m: f32,
+    v: f32,
+}
+
+// The gradient of a parameter as the optimiser sees it: clipped, and with the penalties of a weight. h is where the step's numbers
+// start. Written so that a NaN is passed on.
+fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
+    let c = hyper[h + CLIP_VALUE];
+    var g = gradient;
+    if (c > 0.0) {
+        if (g > c) { g = c; }
+        if (g < -c) { g = -c; }
+    }
+    if (is_weight) { g += hyper[h + L2] * w + hyper[h + L1] * sign(w); }
+    return g;
+}
+
+// The step of one parameter.
+fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved {
+    let g = regularized(h, at.w, gradient, is_weight);
+    var kept = at.w;
+    if (is_weight) { kept *= hyper[h + KEEP]; }
+    switch (rule) {
+        case 0u: { return Moved(kept - hyper[h + ETA] * g, at.m, at.v); }
+        case 1u: {
+            let m = hyper[h + BETA_1] * at.m + g;
+            return Moved(kept - hyper[h + ETA] * m, m, at.v);
+        }
+        case 2u: {
+            let m = hyper[h + BETA_1] * at.m + g;
+            return Moved(kept - hyper[h + ETA] * (g + hyper[h + BETA_1] * m), m, at.v);
+        }
+        case 3u: {
+            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
+            return Moved(kept - hyper[h + ETA] * (g / (sqrt(v) + hyper[h + EPSILON])), at.m, v);
+        }
+        default: {
+            let m = hyper[h + BETA_1] * at.m + hyper[h + REST_1] * g;
+            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
+            return Moved(kept - hyper[h + STEP_SIZE] * (m / (sqrt(v) * hyper[h + ROOT] + hyper[h + EPSILON])), m, v);
+        }
+    }
+}
+
+// What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
+fn remembered(e: u32, arena: u32, w: f32) -> Moved {
+    var at = Moved(w, 0.0, 0.0);
+    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
+    if (p.rule == 3u) { at.v = state[e]; }
+    if (p.rule == 4u) { at.v = state[arena + e]; }
+    return at;
+}
+
+fn remember(e: u32, arena: u32, at: Moved) {
+    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
+    if (p.rule == 3u) { state[e] = at.v; }
+    if (p.rule == 4u) { state[arena + e] = at.v; }
+}
+// -- end of the optimisers --
 
 @compute @workgroup_size(8, 8, 1)
 fn dense_update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -399,6 +481,8 @@ fn dense_update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let i = tile % tiles_x * TILE + local.x;
     if (o < p.outputs && i <= p.inputs) {
         let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-        weights[at] -= hyper[4u * now[0]] * sum;
+        let next = moved(p.rule, HYPER * now[0], remembered(at, p.count, weights[at]), sum, i < p.inputs);
+        weights[at] = next.w;
+        remember(at, p.count, next);
     }
 }

@@ -8,8 +8,9 @@
 //                delta_L = (a_L - y) (.) f'(z_L) / live (f' only with the quadratic cost) (BP1)
 //                scores[2 step], scores[2 step + 1] = cost of the rows, rows that are right
 //                delta_{l-1} = (delta_l w_l) (.) f'(z_{l-1}), then
-//                w_l -= eta delta_l^T a_{l-1}, b_l -= eta sum_b delta_l[b], l = L..1      (BP2, BP3, BP4)
-//              inputs (n,I), targets (n,O), walk, hyper -> params, scores; adds to params, overwrites its own part of scores;
+//                w_l and b_l as the optimiser moves them, from the gradients delta_l^T a_{l-1} and sum_b delta_l[b], l = L..1
+//                                                                                         (BP2, BP3, BP4)
+//              inputs (n,I), targets (n,O), walk, hyper -> params, state, scores; adds to params and state, overwrites its own part of scores;
 //              walk's step and live rows move on; work is scratch
 //
 // A workgroup has a network for itself, so a barrier of the workgroup is all that keeps the phases in order; a phase hands its
@@ -30,8 +31,8 @@ struct Params {
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
-    count: u32,       // elements of an elementwise kernel
-    spare: u32,
+    count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
+    rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
 @group(0) @binding(0) var<uniform> p: Params;
 // Here inputs and outputs are those of the whole network, k_end is its number of layers, w is N, count is the steps to do.
@@ -64,14 +65,15 @@ struct Layer {
     delta: u32,
 }
 
-// control, the first four words of a network's part: [0] step within the epoch, [1] live rows of this step, [2] n, [3] unused
+// control, the first four words of a network's part: [0] step within the epoch, [1] live rows of this step, [2] n, [3] steps before this epoch
 @group(0) @binding(1) var<storage, read_write> walk: array<u32>;
 @group(0) @binding(2) var<storage, read> inputs: array<u32>;
 @group(0) @binding(3) var<storage, read> targets: array<u32>;
-@group(0) @binding(4) var<storage, read> hyper: array<f32>;   // four numbers a step: [0] eta
+@group(0) @binding(4) var<storage, read> hyper: array<f32>;   // HYPER numbers a step
 @group(0) @binding(5) var<storage, read_write> params: array<f32>;
-@group(0) @binding(6) var<storage, read_write> work: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(6) var<storage, read_write> state: array<f32>;   // what the optimiser remembers
+@group(0) @binding(7) var<storage, read_write> work: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> scores: array<f32>;
 
 var<workgroup> start: vec2<u32>; // the first step, n
 
@@ -190,10 +192,92 @@ fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
 }
 // -- end of the cost of one output --
 
+// -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
+// hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
+const HYPER: u32 = 14u;
+const ETA: u32 = 0u;
+const STEP_SIZE: u32 = 1u;
+const KEEP: u32 = 2u;
+const L2: u32 = 3u;
+const L1: u32 = 4u;
+const CLIP_VALUE: u32 = 5u;
+const CLIP_NORM: u32 = 6u;
+const MAX_NORM: u32 = 7u;
+const BETA_1: u32 = 8u;
+const REST_1: u32 = 9u;
+const BETA_2: u32 = 10u;
+const REST_2: u32 = 11u;
+const ROOT: u32 = 12u;
+const EPSILON: u32 = 13u;
+
+// A parameter, and what the optimiser remembers of it.
+struct Moved {
+    w: f32,
+    m: f32,
+    v: f32,
+}
+
+// The gradient of a parameter as the optimiser sees it: clipped, and with the penalties of a weight. h is where the step's numbers
+// start. Written so that a NaN is passed on.
+fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
+    let c = hyper[h + CLIP_VALUE];
+    var g = gradient;
+    if (c > 0.0) {
+        if (g > c) { g = c; }
+        if (g < -c) { g = -c; }
+    }
+    if (is_weight) { g += hyper[h + L2] * w + hyper[h + L1] * sign(w); }
+    return g;
+}
+
+// The step of one parameter.
+fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved {
+    let g = regularized(h, at.w, gradient, is_weight);
+    var kept = at.w;
+    if (is_weight) { kept *= hyper[h + KEEP]; }
+    switch (rule) {
+        case 0u: { return Moved(kept - hyper[h + ETA] * g, at.m, at.v); }
+        case 1u: {
+            let m = hyper[h + BETA_1] * at.m + g;
+            return Moved(kept - hyper[h + ETA] * m, m, at.v);
+        }
+        case 2u: {
+            let m = hyper[h + BETA_1] * at.m + g;
+            return Moved(kept - hyper[h + ETA] * (g + hyper[h + BETA_1] * m), m, at.v);
+        }
+        case 3u: {
+            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
+            return Moved(kept - hyper[h + ETA] * (g / (sqrt(v) + hyper[h + EPSILON])), at.m, v);
+        }
+        default: {
+            let m = hyper[h + BETA_1] * at.m + hyper[h + REST_1] * g;
+            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
+            return Moved(kept - hyper[h + STEP_SIZE] * (m / (sqrt(v) * hyper[h + ROOT] + hyper[h + EPSILON])), m, v);
+        }
+    }
+}
+
+// What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
+fn remembered(e: u32, arena: u32, w: f32) -> Moved {
+    var at = Moved(w, 0.0, 0.0);
+    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
+    if (p.rule == 3u) { at.v = state[e]; }
+    if (p.rule == 4u) { at.v = state[arena + e]; }
+    return at;
+}
+
+fn remember(e: u32, arena: u32, at: Moved) {
+    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
+    if (p.rule == 3u) { state[e] = at.v; }
+    if (p.rule == 4u) { state[arena + e] = at.v; }
+}
+// -- end of the optimisers --
+
 // Where this workgroup's network has its things, and Q.
 var<private> walk_at: u32;
 var<private> work_at: u32;
 var<private> params_at: u32;
+var<private> state_at: u32;
 var<private> quads: u32;
 
 fn layer(l: u32) -> Layer {
@@ -396,9 +480,23 @@ fn backward(at: Layer, under: Layer, lane: u32) {
     }
 }
 
+// Arenas of numbers that a rule remembers.
+fn arenas(rule: u32) -> u32 {
+    return select(select(1u, 2u, rule == 4u), 0u, rule == 0u);
+}
+
+// The optimiser's step of one parameter.
+fn step_parameter(to: u32, h: u32, gradient: f32, is_weight: bool) {
+    let arena = walk[PARAMS_STRIDE];
+    let memory = state_at + to - params_at;
+    let next = moved(p.rule, h, remembered(memory, arena, params[to]), gradient, is_weight);
+    params[to] = next.w;
+    remember(memory, arena, next);
+}
+
 // w and b of a layer (BP3, BP4): a lane has column i (column I is the bias, whose a is 1) of a part of the outputs, so that
 // neighbours step neighbouring weights.
-fn update(at: Layer, eta: f32, lane: u32) {
+fn update(at: Layer, h: u32, lane: u32) {
     let columns = at.inputs + 1u;
     let outputs = (at.outputs + at.chunks - 1u) / at.chunks;
     for (var e = lane; e < columns * at.chunks; e += LANES) {
@@ -425,7 +523,7 @@ fn update(at: Layer, eta: f32, lane: u32) {
                 if (HELD > 1u) { sum += dot(work[delta + 1u], a1); }
                 if (HELD > 2u) { sum += dot(work[delta + 2u], a2); }
                 if (HELD > 3u) { sum += dot(work[delta + 3u], a3); }
-                params[select(at.w + o * at.inputs + i, at.b + o, bias)] -= eta * sum;
+                step_parameter(select(at.w + o * at.inputs + i, at.b + o, bias), h, sum, !bias);
             }
             continue;
         }
@@ -436,7 +534,7 @@ fn update(at: Layer, eta: f32, lane: u32) {
                 if (!bias) { a = work[at.below + i * quads + q]; }
                 sum += dot(work[at.delta + o * quads + q], a);
             }
-            params[select(at.w + o * at.inputs + i, at.b + o, bias)] -= eta * sum;
+            step_parameter(select(at.w + o * at.inputs + i, at.b + o, bias), h, sum, !bias);
         }
     }
 }
@@ -449,6 +547,7 @@ fn persistent(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     walk_at = HEAD + p.k_end * LAYER + network * walk[WALK_STRIDE];
     work_at = network * walk[WORK_STRIDE];
     params_at = network * walk[PARAMS_STRIDE];
+    state_at = params_at * arenas(p.rule);
     quads = walk[Q_ROWS];
     let steps = walk[STEPS];
     if (lane == 0u) { start = vec2(walk[walk_at], walk[walk_at + 2u]); }
@@ -471,15 +570,15 @@ fn persistent(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
         output_error(last, live, lane);
         if (lane == 0u) { tally(step, live, network * 2u * steps); }
         storageBarrier();
-        let eta = hyper[4u * (network * steps + step)];
+        let h = HYPER * (network * steps + step);
         // delta_{l-1} needs the old w_l, so a layer's update comes one phase after its error, beside the next layer's.
         for (var l = p.k_end; l > 1u; l--) {
-            if (l < p.k_end) { update(layer(l), eta, lane); }
+            if (l < p.k_end) { update(layer(l), h, lane); }
             backward(layer(l - 1u), layer(l - 2u), lane);
             storageBarrier();
         }
-        if (p.k_end > 1u) { update(layer(1u), eta, lane); }
-        update(layer(0u), eta, lane);
+        if (p.k_end > 1u) { update(layer(1u), h, lane); }
+        update(layer(0u), h, lane);
         storageBarrier();
         step++;
     }

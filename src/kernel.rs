@@ -8,6 +8,8 @@
 pub(crate) const TILE: u64 = 8;
 /// Invocations a workgroup in the elementwise and row-wise kernels.
 pub(crate) const LANES: u64 = 64;
+/// Parts of the sum of the squared gradients: one a lane of the workgroups that add them up.
+pub(crate) const SQUARES: u32 = 64;
 /// No kernel has more than 64 invocations a workgroup, so that a device with the smallest limits can run all.
 const _: () = assert!(LANES <= 64 && TILE * TILE <= 64);
 
@@ -34,14 +36,16 @@ pub struct Params {
     pub cost: u32,
     /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label.
     pub format: u32,
-    /// Elements of an elementwise kernel.
+    /// Elements of an elementwise kernel; all parameters, where their step is concerned.
     pub count: u32,
+    /// Code of the optimiser's rule.
+    pub rule: u32,
 }
 
 impl Params {
     /// The names of the words, in order; a test compares them with every shader.
     pub const FIELDS: [&'static str; 12] =
-        ["rows", "inputs", "outputs", "w", "b", "k_begin", "k_end", "activation", "cost", "format", "count", "spare"];
+        ["rows", "inputs", "outputs", "w", "b", "k_begin", "k_end", "activation", "cost", "format", "count", "rule"];
 
     /// The words as the uniform buffer holds them.
     #[must_use]
@@ -58,7 +62,7 @@ impl Params {
             self.cost,
             self.format,
             self.count,
-            0,
+            self.rule,
         ]
     }
 }
@@ -195,8 +199,16 @@ kernels! {
     CountAnswers = "count_answers" in "metrics.wgsl", LINE, [In control: U32, In answered: U32, InOut counts: U32];
     /// The squared and the absolute errors of each output, summed over the rows.
     Residuals = "residuals" in "metrics.wgsl", LINE, [In control: U32, In y: F32, In a: F32, InOut errors: F32];
-    /// `p -= eta g`.
-    Sgd = "sgd" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut params: F32];
+    /// The optimiser's step of every parameter.
+    Update = "update" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut state: F32, InOut params: F32];
+    /// The sum of the squared gradients, in parts.
+    GradientSquares = "gradient_squares" in "update.wgsl", LINE, [In all: F32, Out squares: F32];
+    /// Gradients scaled down to a norm.
+    ClipGradients = "clip_gradients" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In parts: F32, InOut clipped: F32];
+    /// The weights of each neuron scaled down to a norm.
+    MaxNorm = "max_norm" in "update.wgsl", LINE, [In control: U32, In hyper: F32, InOut weights: F32];
+    /// Activations, or their errors, some of which are dropped.
+    Dropout = "dropout" in "dropout.wgsl", LINE, [In control: U32, In kept: F32, Out dropped: F32];
     /// Fused: one layer forward.
     DenseForward = "dense_forward" in "dense.wgsl", SQUARE, [In below: F32, In params: F32, Out z_out: F32, Out a_out: F32];
     /// Fused: output error, cost and right answers.
@@ -206,9 +218,9 @@ kernels! {
     /// Fused: weight and bias gradient of a layer.
     DenseGradient = "dense_gradient" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, Out gradients: F32];
     /// Fused: weight and bias gradient, and their step.
-    DenseUpdate = "dense_update" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut weights: F32];
+    DenseUpdate = "dense_update" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut state: F32, InOut weights: F32];
     /// Persistent: whole steps of small networks.
-    Persistent = "persistent" in "persistent.wgsl", LINE, [InOut walk: U32, In inputs: U32, In targets: U32, In hyper: F32, InOut params: F32, Scratch work: F32x4, InOut scores: F32];
+    Persistent = "persistent" in "persistent.wgsl", LINE, [InOut walk: U32, In inputs: U32, In targets: U32, In hyper: F32, InOut params: F32, InOut state: F32, Scratch work: F32x4, InOut scores: F32];
 }
 
 impl Kernel {
@@ -269,8 +281,12 @@ impl Kernel {
             | Self::ActivationPrime
             | Self::Hadamard
             | Self::CostDerivative
-            | Self::Sgd
-            | Self::CountAnswers => u64::from(p.count).div_ceil(LANES),
+            | Self::Update
+            | Self::ClipGradients
+            | Self::CountAnswers
+            | Self::Dropout => u64::from(p.count).div_ceil(LANES),
+            Self::GradientSquares => SQUARES.into(),
+            Self::MaxNorm => outputs,
             Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError | Self::Answers => rows,
             Self::Residuals => outputs.div_ceil(4),
         }
@@ -324,7 +340,15 @@ impl Kernel {
             Self::Gather => 4,
             // Depends on the layers, which Params does not have: the planner counts them (plan/persistent.rs).
             Self::Persistent => 0,
-            Self::Activation | Self::ActivationPrime | Self::Hadamard | Self::CostDerivative | Self::Sgd => 0,
+            Self::GradientSquares => u64::from(p.count).div_ceil(LANES * u64::from(SQUARES)) + 6,
+            Self::ClipGradients => 6,
+            Self::MaxNorm => 2 * strided(p.inputs) + 6,
+            Self::Activation
+            | Self::ActivationPrime
+            | Self::Hadamard
+            | Self::CostDerivative
+            | Self::Update
+            | Self::Dropout => 0,
         }
     }
 }
@@ -355,5 +379,6 @@ pub const SHADERS: &[(&str, &str)] = &[
     ("update.wgsl", include_str!("../shaders/update.wgsl")),
     ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
     ("dense_registers.wgsl", include_str!("../shaders/dense_registers.wgsl")),
+    ("dropout.wgsl", include_str!("../shaders/dropout.wgsl")),
     ("persistent.wgsl", include_str!("../shaders/persistent.wgsl")),
 ];

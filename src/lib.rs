@@ -86,6 +86,7 @@ pub mod progress;
 mod random;
 pub mod real;
 pub mod reference;
+mod regularization;
 mod rows;
 mod session;
 mod train;
@@ -103,8 +104,9 @@ pub use init::Init;
 pub use layer::Layer;
 pub use metrics::{Confusion, Evaluation, Metrics, OutputErrors};
 pub use network::{Gradients, Network, NetworkBuilder};
-pub use optimizer::{Optimizer, Sgd};
+pub use optimizer::{Adam, AdamW, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
 pub use population::{Population, PopulationReport};
+pub use regularization::Regularization;
 pub use train::{
     EarlyStopping, EpochReport, Event, History, Metric, Moment, Plateau, Schedule, Slowed, Span, Stepped, StopReason,
     Trainer, Training, Watch,

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Params;
 use crate::metrics::Evaluation;
 use crate::network::{Network, NetworkBuilder};
-use crate::plan::{Goal, Plan, PlanKind, Request};
+use crate::plan::{Dropout, Goal, Plan, PlanKind, Request};
 use crate::session::{Resident, Stopwatch, Words};
 use crate::train::{History, StopReason, Trainer, report};
 use crate::{Cost, Device, Optimizer};
@@ -18,7 +18,7 @@ use crate::{Cost, Device, Optimizer};
 ///
 /// On a GPU one dispatch trains all of them, one workgroup each, with the
 /// [persistent plan](crate::plan::PlanKind::Persistent); on the CPU they share the cores, one network a thread. Each network ends with
-/// the same bits as trained alone by that plan. Where the persistent plan does not fit the device, they are trained one after another.
+/// the same bits as trained alone by that plan. Where the persistent plan does not fit the device, or the optimisers are not all of one kind, they are trained one after another.
 ///
 /// ```
 /// use wgrad::{Activation, Cost, Device, Network, Population, Sgd, data};
@@ -153,8 +153,19 @@ impl Population {
             let words = Words::of(data);
             let rows = self.batch_size.min(data.len());
             let layers = first.layers().to_vec();
-            let request = Request { layers: &layers, ..first.request(Goal::Train, self.cost, words.source, rows) };
-            match groups(&request, self.networks.len()) {
+            // One plan trains all of them, so it has to be right for each.
+            let update = self.options[0].optimizer.update();
+            let alike = self.options.iter().all(|options| options.optimizer.update() == update);
+            let rates = first.dropout().rates.to_vec();
+            let dropout = Dropout { rates: &rates, ..first.dropout() };
+            let request = Request {
+                layers: &layers,
+                update,
+                dropout,
+                ..first.request(Goal::Train, self.cost, words.source, rows)
+            };
+            let at_once = if alike { groups(&request, self.networks.len()) } else { None };
+            match at_once {
                 Some(at_once) => self.on_workgroups(&request, &words, at_once).await?,
                 None => self.one_by_one(data).await?,
             }
@@ -257,16 +268,21 @@ impl Population {
         for (place, member) in group.clone().enumerate() {
             let parameters = self.networks[member].parameters_async().await?;
             resident.session().write_of(engine, Role::Parameters, place, bytemuck::cast_slice(&parameters))?;
+            self.networks[member].prepare(self.options[member].optimizer)?;
+            let memory = self.networks[member].memory_async().await?;
+            resident.session().write_of(engine, Role::State, place, &memory)?;
             batches.push(Batches::new(resident.len(), self.batch_size, self.options[member].seed)?);
         }
         let mut members: Vec<Result<History>> = group.clone().map(|_| Ok(History::default())).collect();
         for epoch in 1..=self.epochs {
             let watch = Stopwatch::start();
             for (place, member) in group.clone().enumerate() {
-                let hyper = self.options[member].optimizer.hyper().repeat(steps);
-                resident.start_of(engine, place, &batches[place].order(epoch as u64 - 1), &hyper)?;
+                let taken = self.networks[member].optimizer_steps() + ((epoch - 1) * steps) as u64;
+                let optimizer = self.options[member].optimizer;
+                let hyper: Vec<f32> = (taken + 1..).take(steps).flat_map(|step| optimizer.hyper(step, 1.0)).collect();
+                resident.start_of(engine, place, &batches[place].order(epoch as u64 - 1), &hyper, taken)?;
             }
-            resident.walk(engine, steps, || false, |_| ControlFlow::Continue(())).await?;
+            resident.walk(engine, &mut 0, steps, || false, |_| ControlFlow::Continue(())).await?;
             let scores = resident.scores_of_all(engine).await?;
             let seconds = watch.elapsed().as_secs_f64();
             for ((member, scores), options) in members.iter_mut().zip(&scores).zip(&self.options[group.clone()]) {
@@ -280,6 +296,12 @@ impl Population {
         }
         let len = self.networks[group.start].parameter_count();
         let all = resident.session().read(engine, Role::Parameters, len * group.len()).await?;
+        let remembered = self.networks[group.start].memory_len();
+        let memory = resident.session().read(engine, Role::State, remembered * group.len()).await?;
+        for (place, member) in group.clone().enumerate() {
+            let steps = self.networks[member].optimizer_steps() + (self.epochs * steps) as u64;
+            self.networks[member].remember(&memory[place * remembered..][..remembered], steps)?;
+        }
         for ((member, words), result) in group.zip(all.chunks(len)).zip(&mut members) {
             let parameters: Vec<_> = words.iter().copied().map(f32::from_bits).collect();
             // Costs are taken before each step, so only the parameters can tell that the last one was too large.

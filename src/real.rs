@@ -42,6 +42,8 @@ pub trait Real:
     fn normal_tail(self) -> Self;
     /// `tanh x`.
     fn tanh(self) -> Self;
+    /// The square root.
+    fn sqrt(self) -> Self;
     /// `|x|`.
     fn abs(self) -> Self;
     /// NaN or not. Comparisons are not enough: a shader compiler may assume that there is none.
@@ -99,6 +101,10 @@ macro_rules! real {
             #[inline(always)]
             fn tanh(self) -> Self {
                 $tanh(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                self.sqrt()
             }
             #[inline(always)]
             fn abs(self) -> Self {

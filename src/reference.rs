@@ -10,7 +10,7 @@
 //! | 3. output error | BP1 `delta^L = nabla_a C (.) f'(z^L)` | [`Network::deltas`] |
 //! | 4. backpropagate the error | BP2 `delta^l = ((w^(l+1))^T delta^(l+1)) (.) f'(z^l)` | [`Network::deltas`] |
 //! | 5. output: the gradient | BP3 `dC/db^l = delta^l`, BP4 `dC/dw^l = delta^l (a^(l-1))^T` | [`Network::backprop`] |
-//! | gradient descent | `w -> w - eta/m sum_x dC_x/dw`, the same for `b` | [`Network::update_mini_batch`] |
+//! | gradient descent | `w -> w - eta/m sum_x dC_x/dw`, the same for `b` | [`Network::update_mini_batch`]; [`Descent`] has the other optimisers |
 //!
 //! `(.)` is the elementwise (Hadamard) product. The notes count layers from 1, the input; lists here count from 0, as
 //! the notes' Python does: the lists of weights, biases, weighted inputs, errors and gradients start with layer 2,
@@ -18,6 +18,10 @@
 //! `sizes[l]` neurons to `sizes[l + 1]`.
 
 #![expect(clippy::needless_range_loop, reason = "the indices j, k and l are those of the equations")]
+
+mod descent;
+
+pub use descent::{Descent, penalised_gradient, penalty};
 
 use crate::error::{Error, Result};
 use crate::{Activation, Cost};

@@ -8,13 +8,21 @@ use crate::backend::{Engine, Prepared, Slot, buffer};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::plan::{Format, Place, Plan, PlanKind, Request, Role, Source};
+use crate::plan::{BufferSpec, Format, Place, Plan, PlanKind, Request, Role, Source};
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
 
 /// Steps of the longest submission: recording more would cost memory for nothing.
 pub(crate) const MOST_STEPS: usize = 4096;
+
+/// The buffers of a network that its plans share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared {
+    pub(crate) parameters: Slot,
+    /// What the optimiser remembers.
+    pub(crate) state: Slot,
+}
 
 /// A prepared plan, and which of its buffers are its own.
 #[derive(Debug)]
@@ -23,19 +31,29 @@ pub(crate) struct Session {
     owned: Vec<Slot>,
 }
 
+impl Shared {
+    const fn of(self, role: Role) -> Option<Slot> {
+        match role {
+            Role::Parameters => Some(self.parameters),
+            Role::State => Some(self.state),
+            _ => None,
+        }
+    }
+}
+
 impl Session {
-    /// Builds the plan and allocates its buffers, but for the parameters.
-    pub(crate) fn open(engine: &mut Engine, kind: PlanKind, request: &Request<'_>, parameters: Slot) -> Result<Self> {
-        Self::with_plan(engine, Plan::new(kind, request)?, Some(parameters))
+    /// Builds the plan and allocates its buffers, but for the shared ones.
+    pub(crate) fn open(engine: &mut Engine, kind: PlanKind, request: &Request<'_>, shared: Shared) -> Result<Self> {
+        Self::with_plan(engine, Plan::new(kind, request)?, Some(shared))
     }
 
-    /// Allocates the buffers of a plan, but for the parameters where they are given.
-    pub(crate) fn with_plan(engine: &mut Engine, plan: Plan, parameters: Option<Slot>) -> Result<Self> {
+    /// Allocates the buffers of a plan, but for the shared ones where they are given.
+    pub(crate) fn with_plan(engine: &mut Engine, plan: Plan, shared: Option<Shared>) -> Result<Self> {
         let mut owned = Vec::with_capacity(plan.buffers.len());
         let mut slots = Vec::with_capacity(plan.buffers.len());
         for spec in &plan.buffers {
-            if let (Role::Parameters, Some(parameters)) = (spec.role, parameters) {
-                slots.push(parameters);
+            if let Some(slot) = shared.and_then(|shared| shared.of(spec.role)) {
+                slots.push(slot);
                 continue;
             }
             match engine.alloc(spec) {
@@ -232,12 +250,12 @@ impl Resident {
         engine: &mut Engine,
         kind: PlanKind,
         request: &Request<'_>,
-        parameters: Slot,
+        shared: Shared,
         words: &Words,
     ) -> Result<Self> {
         let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
         let rows = request.rows;
-        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, parameters)?;
+        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, shared)?;
         let written = session
             .write(engine, Role::Inputs, &words.inputs)
             .and_then(|()| session.write(engine, Role::Targets, &words.targets));
@@ -285,16 +303,24 @@ impl Resident {
         self.steps
     }
 
-    /// Back to the first step, with this order of the examples and these four numbers a step.
-    pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32]) -> Result<()> {
-        self.start_of(engine, 0, order, hyper)
+    /// Back to the first step, with this order of the examples and these numbers of each step, by an optimiser that has taken so
+    /// many steps.
+    pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32], taken: u64) -> Result<()> {
+        self.start_of(engine, 0, order, hyper, taken)
     }
 
     /// As [`start`](Self::start), one network of a population.
-    pub(crate) fn start_of(&self, engine: &mut Engine, network: usize, order: &[u32], hyper: &[f32]) -> Result<()> {
+    pub(crate) fn start_of(
+        &self,
+        engine: &mut Engine,
+        network: usize,
+        order: &[u32],
+        hyper: &[f32],
+        taken: u64,
+    ) -> Result<()> {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = self.session.rows().min(self.len);
-        self.session.write_of(engine, Role::Control, network, &[0, word(live), word(self.len), 0])?;
+        self.session.write_of(engine, Role::Control, network, &[0, word(live), word(self.len), low(taken)])?;
         self.session.write_of(engine, Role::Order, network, order)?;
         self.session.write_of(engine, Role::Hyper, network, bytemuck::cast_slice(hyper))
     }
@@ -302,7 +328,7 @@ impl Resident {
     /// As [`start`](Self::start), for an evaluation: the order of the data set.
     pub(crate) fn start_in_order(&self, engine: &mut Engine) -> Result<()> {
         let order: Vec<u32> = (0..u32::try_from(self.len).unwrap_or(u32::MAX)).collect();
-        self.start(engine, &order, &[])
+        self.start(engine, &order, &[], 0)
     }
 
     /// Submits the next steps of the walk, at most `left`, and says how many.
@@ -332,10 +358,12 @@ impl Resident {
     }
 
     /// Submits the first `most` steps of the walk, with two submissions in flight, or as many as there are before `is_up`, and at least
-    /// one submission. Says how many; `None` if the callback ended it before the last was done.
+    /// one submission. Says how many; `None` if the callback ended it before the last was done. Adds them to `counted` as they are
+    /// submitted, so that they are counted too where this future is dropped on its way.
     pub(crate) async fn walk(
         &mut self,
         engine: &mut Engine,
+        counted: &mut u64,
         most: usize,
         is_up: impl Fn() -> bool,
         mut progress: impl FnMut(usize) -> ControlFlow<()>,
@@ -347,6 +375,7 @@ impl Resident {
         while submitted < most && (submitted == 0 || !is_up()) {
             let count = self.submit(engine, most - submitted)?;
             submitted += count;
+            *counted += count as u64;
             let earlier = in_flight.replace((count, engine.done()));
             if let Some((count, finished)) = earlier {
                 finished.await?;
@@ -386,6 +415,12 @@ impl Resident {
     }
 }
 
+/// What the kernels are told of a count of steps: random bits repeat after 2^32 of them.
+#[allow(clippy::cast_possible_truncation, reason = "the low half")]
+pub(crate) const fn low(steps: u64) -> u32 {
+    steps as u32
+}
+
 /// Measures a submission: the clock of a browser is not at hand in the standard library there.
 pub(crate) struct Stopwatch {
     #[cfg(not(target_arch = "wasm32"))]
@@ -411,6 +446,11 @@ impl Stopwatch {
 /// The parameter arena.
 pub(crate) fn parameters(engine: &mut Engine, len: usize) -> Result<Slot> {
     engine.alloc(&buffer("params", len, Element::F32))
+}
+
+/// The buffer of what an optimiser remembers.
+pub(crate) fn state_spec(len: usize) -> BufferSpec {
+    buffer("state", len, Element::F32)
 }
 
 /// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data, and so small that the

@@ -6,8 +6,8 @@
 mod common;
 
 use common::nets::{Arch, elementwise, pairings};
-use wgrad::kernel::{Access, Element, Tiling};
-use wgrad::plan::{BufferId, Format, Goal, Limits, Plan, PlanKind, Request, Round, Source};
+use wgrad::kernel::{Access, Element, Kernel, Tiling};
+use wgrad::plan::{BufferId, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Round, Rule, Source, Update};
 use wgrad::verify::{DeviceRunner, Lockstep, Runner, Worst, lockstep};
 use wgrad::{Activation, Cost, Device, Error, Result};
 
@@ -103,6 +103,76 @@ fn cpu_against_itself() {
         walk(&Device::cpu(), &[Goal::Predict, Goal::Cost, Goal::Answers, Goal::Errors, Goal::Gradients, Goal::Train]);
     assert_eq!(plans, nets().len() * 3 * 6 * 3);
     assert!(total.worst.elements > 100_000, "{}", total.worst.elements);
+}
+
+/// Every rule, with and without bounds on gradients and weights, at once and by way of written gradients.
+#[test]
+fn every_update() {
+    let arch = Arch::new(9, &[(6, Activation::Tanh), (4, Activation::Sigmoid)], Cost::Quadratic);
+    let (rows, source) = (120, Source::Dataset { len: 270, inputs: Format::F32, targets: Format::F32 });
+    for device in common::devices() {
+        let (mut plans, mut worst) = (0, Worst::default());
+        for (kind, rule) in PlanKind::ALL.iter().flat_map(|&kind| Rule::ALL.map(|rule| (kind, rule))) {
+            for [clip_norm, max_norm, cut] in
+                [[false; 3], [true, false, false], [false, true, false], [true, true, true]]
+            {
+                let net = arch.build(&Device::cpu(), kind, 1);
+                let update = Update { rule, clip_norm, max_norm };
+                // So few rounds of a loop that gradients are summed in parts.
+                let few = if device.limits().tiling == Tiling::Registers { 130 } else { 35 };
+                let limits = device.limits();
+                let limits = Limits { max_iterations: if cut { few } else { limits.max_iterations }, ..limits };
+                let request = Request { limits, update, ..net.request(Goal::Train, arch.cost, source, rows) };
+                let plan = Plan::new(kind, &request).expect("a plan that can be");
+                assert_eq!(plan.steps.iter().any(|step| step.label.contains("gradient, terms 0..")), cut);
+                let (mut a, mut b) = (runner(&Device::cpu(), &plan), runner(&device, &plan));
+                let report = lockstep(&plan, &mut a, &mut b, 5, 3)
+                    .unwrap_or_else(|error| panic!("{device}, {kind} plan, {update:?}: {error}"));
+                worst.merge(&report.worst);
+                plans += 1;
+            }
+        }
+        println!("CPU backend against {device}: {plans} updates, worst: {worst}");
+        assert!(worst.passed() && plans == PlanKind::ALL.len() * 5 * 4);
+    }
+}
+
+/// Dropout of one hidden layer and of both, in every plan.
+#[test]
+fn dropout() {
+    let arch = Arch::new(
+        9,
+        &[(10, Activation::Tanh), (6, Activation::Gelu), (4, Activation::Softmax)],
+        Cost::CategoricalCrossEntropy,
+    );
+    for device in common::devices() {
+        let mut plans = 0;
+        for (kind, rates) in
+            PlanKind::ALL.iter().flat_map(|&kind| [&[0.5_f32][..], &[0.2, 0.7]].map(|rates| (kind, rates)))
+        {
+            for source in SOURCES {
+                let net = arch.build(&Device::cpu(), kind, 1);
+                let dropout = Dropout { rates, seed: 77 };
+                let limits = device.limits();
+                let request = Request { limits, dropout, ..net.request(Goal::Train, arch.cost, source, ROWS) };
+                let plan = Plan::new(kind, &request).expect("a plan that can be");
+                // The activation and its error, each.
+                let drops = plan.steps.iter().filter(|step| step.kernel == Kernel::Dropout).count();
+                assert_eq!(drops, 2 * rates.len(), "{kind} plan");
+                let (mut a, mut b) = (runner(&Device::cpu(), &plan), runner(&device, &plan));
+                lockstep(&plan, &mut a, &mut b, 6, passes(source))
+                    .unwrap_or_else(|error| panic!("{device}, {kind} plan, {rates:?}: {error}"));
+                // Nothing is dropped where nothing is learned.
+                for goal in [Goal::Predict, Goal::Cost, Goal::Gradients] {
+                    let plan = Plan::new(kind, &Request { goal, ..request }).expect("a plan that can be");
+                    assert!(plan.steps.iter().all(|step| step.kernel != Kernel::Dropout));
+                }
+                plans += 1;
+            }
+        }
+        println!("CPU backend against {device}: {plans} plans with dropout");
+        assert_eq!(plans, PlanKind::ALL.len() * 2 * 3);
+    }
 }
 
 #[test]

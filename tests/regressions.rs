@@ -6,7 +6,7 @@ mod common;
 
 use common::nets::Numbers;
 use wgrad::kernel::{Access, Element};
-use wgrad::plan::{BufferId, Format, Goal, Limits, Plan, PlanKind, Request, Source};
+use wgrad::plan::{BufferId, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Source, Update};
 use wgrad::verify::{DeviceRunner, Runner, check_kernels, lockstep};
 use wgrad::{Activation, Cost, Dataset, Device, Error, Layer, Network, Result};
 
@@ -17,7 +17,11 @@ fn net(device: &Device) -> Network {
 
 fn plan(layers: &[Layer], source: Source, limits: Limits) -> Result<Plan> {
     let goal = Goal::Train;
-    Plan::new(PlanKind::Fused, &Request { layers, cost: Some(Cost::Quadratic), goal, source, rows: 4, limits })
+    let (cost, update) = (Some(Cost::Quadratic), Update::default());
+    Plan::new(
+        PlanKind::Fused,
+        &Request { layers, cost, goal, source, rows: 4, limits, update, dropout: Dropout::default() },
+    )
 }
 
 const SOURCE: Source = Source::Dataset { len: 8, inputs: Format::U8, targets: Format::Label };

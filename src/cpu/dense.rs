@@ -4,7 +4,9 @@
 use super::activation::times_prime;
 use super::cost::{row_cost, row_right};
 use super::matmul::{bias_gradient, matmul_nn, matmul_nt, outer_products};
+use super::update::{Part, arenas, numbers, part};
 use crate::kernel::Params;
+use crate::optimizer::Rule;
 use crate::real::Real;
 use crate::{Activation, Cost};
 
@@ -72,26 +74,32 @@ pub(crate) fn dense_gradient<T: Real>(p: &Params, delta: &[T], below: &[T], grad
     bias_gradient(p, delta, gradients);
 }
 
-/// `w -= eta delta^T a`, `b -= eta sum_b delta[b]`, `eta = hyper[4 step]`.
+/// The optimiser's step with the gradients `delta^T a` and `sum_b delta[b]`.
 pub(crate) fn dense_update<T: Real>(
     p: &Params,
-    delta: &[T],
-    below: &[T],
+    [delta, below]: [&[T]; 2],
     hyper: &[T],
     control: &[u32],
+    state: &mut [T],
     params: &mut [T],
 ) {
-    let (inputs, outputs) = (p.inputs as usize, p.outputs as usize);
-    let eta = hyper[4 * control[0] as usize];
-    let part = p.k_begin as usize..p.k_end as usize;
-    for o in 0..outputs {
-        for i in 0..inputs {
-            let sum = part.clone().fold(T::ZERO, |sum, b| sum + delta[b * outputs + o] * below[b * inputs + i]);
-            let w = &mut params[p.w as usize + o * inputs + i];
-            *w = *w - eta * sum;
-        }
-        let sum = part.clone().fold(T::ZERO, |sum, b| sum + delta[b * outputs + o]);
-        let bias = &mut params[p.b as usize + o];
-        *bias = *bias - eta * sum;
+    let mut gradients = vec![T::ZERO; (p.inputs * p.outputs + p.outputs) as usize];
+    let b = p.inputs * p.outputs;
+    dense_gradient(&Params { w: 0, b, k_begin: 0, k_end: p.rows, ..*p }, delta, below, &mut gradients);
+    layer_step(p, &gradients, numbers(control, hyper), state, params);
+}
+
+/// The optimiser's step of one layer, from its gradients: those of the weights, then those of the biases.
+#[inline(always)]
+pub(crate) fn layer_step<T: Real>(p: &Params, gradients: &[T], h: &[T], state: &mut [T], params: &mut [T]) {
+    let [w, b, inputs, outputs] = [p.w, p.b, p.inputs, p.outputs].map(|n| n as usize);
+    let rule = Rule::from_code(p.rule);
+    let [m, v] = arenas(rule, p.count as usize, state);
+    let (of_weights, of_biases) = gradients.split_at(inputs * outputs);
+    for (range, gradients, are_weights) in
+        [(w..w + inputs * outputs, of_weights, true), (b..b + outputs, &of_biases[..outputs], false)]
+    {
+        let (m, v) = (part(m, range.clone()), part(v, range.clone()));
+        Part { params: &mut params[range], gradients, m, v, are_weights }.step(rule, h);
     }
 }

@@ -56,11 +56,13 @@ impl<T: Real> Buffer<T> {
 #[derive(Debug)]
 pub(crate) struct Memory<T> {
     buffers: Vec<Buffer<T>>,
+    /// Room for a kernel that works something out on the way; what it holds means nothing to the next.
+    pub(crate) scratch: Vec<T>,
 }
 
 impl<T: Real> Memory<T> {
     pub(crate) const fn new() -> Self {
-        Self { buffers: Vec::new() }
+        Self { buffers: Vec::new(), scratch: Vec::new() }
     }
 
     /// Adds a buffer of zeros and returns its slot.

@@ -7,6 +7,7 @@ mod activation;
 mod cost;
 mod data;
 mod dense;
+mod dropout;
 mod matmul;
 mod memory;
 mod metrics;
@@ -151,9 +152,15 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         Kernel::Tally => memory.write_words(s[0], |m, control| {
             m.write(s[3], |m, scores| cost::tally(p, control, m.real(s[1]), m.word(s[2]), scores));
         }),
-        Kernel::Sgd => {
-            memory.write(s[3], |m, w| update::sgd(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), w));
+        Kernel::Update => memory.write(s[3], |m, state| {
+            m.write(s[4], |m, w| update::update(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), state, w));
+        }),
+        Kernel::GradientSquares => memory.write(s[1], |m, squares| update::gradient_squares(p, m.real(s[0]), squares)),
+        Kernel::ClipGradients => {
+            memory.write(s[3], |m, g| update::clip_gradients(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), g));
         }
+        Kernel::MaxNorm => memory.write(s[2], |m, w| update::max_norm(p, m.word(s[0]), m.real(s[1]), w)),
+        Kernel::Dropout => memory.write(s[2], |m, to| dropout::dropout(p, m.word(s[0]), m.real(s[1]), to)),
         Kernel::DenseForward => memory.write(s[2], |m, z| {
             m.write(s[3], |m, a| dense::dense_forward(p, m.real(s[0]), m.real(s[1]), z, a));
         }),
@@ -172,14 +179,18 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         Kernel::DenseGradient => {
             memory.write(s[2], |m, g| dense::dense_gradient(p, m.real(s[0]), m.real(s[1]), g));
         }
-        Kernel::DenseUpdate => memory.write(s[4], |m, w| {
-            dense::dense_update(p, m.real(s[0]), m.real(s[1]), m.real(s[2]), m.word(s[3]), w);
+        Kernel::DenseUpdate => memory.write(s[4], |m, state| {
+            m.write(s[5], |m, w| {
+                dense::dense_update(p, [m.real(s[0]), m.real(s[1])], m.real(s[2]), m.word(s[3]), state, w);
+            });
         }),
         Kernel::Persistent => memory.write_words(s[0], |m, walk| {
             m.write(s[4], |m, params| {
-                m.write(s[6], |m, scores| {
-                    let from = persistent::In { inputs: m.word(s[1]), targets: m.word(s[2]), hyper: m.real(s[3]) };
-                    persistent::persistent(p, walk, &from, &mut persistent::Moved { params, scores });
+                m.write(s[5], |m, state| {
+                    m.write(s[7], |m, scores| {
+                        let from = persistent::In { inputs: m.word(s[1]), targets: m.word(s[2]), hyper: m.real(s[3]) };
+                        persistent::persistent(p, walk, &from, &mut persistent::Moved { params, state, scores });
+                    });
                 });
             });
         }),

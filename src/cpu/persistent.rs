@@ -5,6 +5,7 @@ use super::cost::tally;
 use super::data::{Resident, gather};
 use super::dense::{OutputErrorOut, dense_backward, dense_forward, dense_update, output_error};
 use crate::kernel::Params;
+use crate::optimizer::{HYPER, Rule};
 use crate::plan::{CONTROL, WALK_HEAD, WALK_LAYER};
 use crate::real::Real;
 
@@ -18,6 +19,7 @@ pub(crate) struct In<'a, T> {
 /// What it moves on, besides `walk`.
 pub(crate) struct Moved<'a, T> {
     pub(crate) params: &'a mut [T],
+    pub(crate) state: &'a mut [T],
     pub(crate) scores: &'a mut [T],
 }
 
@@ -36,14 +38,18 @@ pub(crate) fn persistent<T: Real>(p: &Params, walk: &mut [u32], from: &In<'_, T>
             b: words[3],
             activation: words[4],
             cost: p.cost,
+            count: head[2],
+            rule: p.rule,
             ..Params::default()
         })
         .collect();
     for network in 0..p.w as usize {
         let (control, order) = own[network * stride..][..stride].split_at_mut(CONTROL);
-        let hyper = &from.hyper[4 * network * steps..][..4 * steps];
+        let hyper = &from.hyper[HYPER * network * steps..][..HYPER * steps];
+        let remembered = Rule::from_code(p.rule).remembers() * parameters;
         let mut moved = Moved {
             params: &mut moved.params[network * parameters..][..parameters],
+            state: &mut moved.state[network * remembered..][..remembered],
             scores: &mut moved.scores[2 * network * steps..][..2 * steps],
         };
         for _ in 0..p.count {
@@ -93,8 +99,7 @@ fn step<T: Real>(
             let params = Params { k_end: layer.outputs, activation: layers[l - 1].activation, ..layer };
             dense_backward(&params, &delta, moved.params, [&z[l - 1], &a[l]], &mut below);
         }
-        let params = Params { k_end: layer.rows, ..layer };
-        dense_update(&params, &delta, &a[l], from.hyper, control, moved.params);
+        dense_update(&layer, [&delta, &a[l]], from.hyper, control, moved.state, moved.params);
         delta = below;
     }
     tally(&Params { count: 1, ..last }, control, &row_cost, &row_right, moved.scores);

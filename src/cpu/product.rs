@@ -2,13 +2,16 @@
 
 use gemm::Parallelism;
 
+use super::dense::layer_step;
 use super::small::{View, dot_form, outer_form};
+use super::update::{numbers, update as all_step};
 use super::{
     Memory, Threads,
     activation::{activation, times_prime},
 };
 use crate::Activation;
 use crate::kernel::{Kernel, Params};
+use crate::optimizer::{CLIP_VALUE, ETA, KEEP, L1, L2, Rule};
 
 /// Below this many multiplications a product stays on the calling thread: waking others takes longer than they save, and on a
 /// busy machine much longer (docs/rejected.md).
@@ -121,15 +124,45 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
             }
             add_rows(p, delta, db, 1.0);
         }),
-        Kernel::DenseUpdate => memory.write(s[4], |m, params| {
-            let delta = m.real(s[0]);
-            let eta = m.real(s[2])[4 * m.word(s[3])[0] as usize];
-            outer_products(p, delta, m.real(s[1]), params, true, -eta, threads);
-            add_rows(p, delta, &mut params[p.b as usize..][..p.outputs as usize], -eta);
+        Kernel::DenseUpdate => {
+            memory.write(s[4], |m, state| m.write(s[5], |m, params| update(p, m, s, state, params, threads)))
+        }
+        Kernel::Update => memory.write(s[3], |m, state| {
+            m.write(s[4], |m, params| {
+                let [hyper, gradients] = [s[1], s[2]].map(|slot| m.real(slot));
+                pulp::Arch::new().dispatch(|| all_step(p, m.word(s[0]), hyper, gradients, state, params));
+            });
         }),
         _ => return false,
     }
     true
+}
+
+/// The optimiser's step of one layer: plain gradient descent adds the products to the weights, any other takes their sum first.
+fn update(p: &Params, m: &mut Memory<f32>, s: &[usize], state: &mut [f32], params: &mut [f32], threads: Threads) {
+    let mut gradients = std::mem::take(&mut m.scratch);
+    let (delta, below, h) = (m.real(s[0]), m.real(s[1]), numbers(m.word(s[3]), m.real(s[2])));
+    let is_0 = |at: usize| h[at].to_bits() == 0;
+    let plain = p.rule == Rule::Sgd.code() && [L2, L1, CLIP_VALUE].into_iter().all(is_0) && is_1(h[KEEP]);
+    if plain {
+        outer_products(p, delta, below, params, true, -h[ETA], threads);
+        add_rows(p, delta, &mut params[p.b as usize..][..p.outputs as usize], -h[ETA]);
+    } else {
+        let weights = (p.inputs * p.outputs) as usize;
+        let len = weights + p.outputs as usize;
+        if gradients.len() < len {
+            gradients.resize(len, 0.0);
+        }
+        outer_products(&Params { w: 0, ..*p }, delta, below, &mut gradients, false, 1.0, threads);
+        gradients[weights..len].fill(0.0);
+        add_rows(p, delta, &mut gradients[weights..len], 1.0);
+        pulp::Arch::new().dispatch(|| layer_step(p, &gradients[..len], h, state, params));
+    }
+    m.scratch = gradients;
+}
+
+const fn is_1(x: f32) -> bool {
+    x.to_bits() == 1.0_f32.to_bits()
 }
 
 /// `a = f(z)`, by the plain loop, compiled for each instruction set.

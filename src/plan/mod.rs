@@ -17,9 +17,12 @@ use std::ops::Range;
 
 use crate::activation::by_name;
 use crate::error::{Error, Result};
-use crate::kernel::{Element, Kernel, Params, Tiling};
+use crate::kernel::{Element, Kernel, Params, SQUARES, Tiling};
 use crate::layer::{Layer, layout};
+use crate::optimizer::HYPER;
 use crate::{Activation, Cost};
+
+pub use crate::optimizer::{Rule, Update};
 
 /// How finely a step is cut into kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,7 +34,7 @@ pub enum PlanKind {
     /// One kernel a layer of a phase: product + bias + activation; product + Hadamard with `f'`; outer products + update.
     Fused,
     /// One kernel for many whole steps, with one workgroup a network: for small networks on GPUs. Only training on resident data
-    /// has such a plan; whatever else is asked for, and what does not fit the limits of the device, gets the fused plan.
+    /// has such a plan, and only without dropout and without a bound on the norm of gradients or weights; whatever else is asked for, and what does not fit the limits of the device, gets the fused plan.
     Persistent,
 }
 
@@ -58,7 +61,8 @@ impl Request<'_> {
         let weights: u64 =
             self.layers.iter().map(|layer| (layer.inputs as u64).saturating_mul(layer.outputs as u64)).sum();
         let resident = self.goal == Goal::Train && matches!(self.source, Source::Dataset { .. });
-        if resident && weights.saturating_mul(self.rows as u64) <= self.limits.persistent_up_to {
+        let bounded = self.update.clip_norm || self.update.max_norm || !self.dropout.is_off();
+        if resident && !bounded && weights.saturating_mul(self.rows as u64) <= self.limits.persistent_up_to {
             return (PlanKind::Persistent, "one workgroup is done with so small a step before a dispatch would be");
         }
         (PlanKind::Fused, "it needs the fewest dispatches of the plans that use the whole device")
@@ -203,11 +207,13 @@ impl Limits {
 pub enum Role {
     /// The arena of all weights and biases.
     Parameters,
+    /// What the optimiser remembers: one or two more such arenas; one number where it remembers nothing.
+    State,
     /// Their gradients, laid out alike.
     Gradients,
     /// Step, live rows, examples.
     Control,
-    /// Four numbers a step; the first is the learning rate.
+    /// Numbers of the optimiser for each step; the first is the learning rate.
     Hyper,
     /// The order in which the epoch takes the examples.
     Order,
@@ -285,6 +291,28 @@ pub struct Step {
     pub label: String,
 }
 
+/// Which activations are dropped while a network trains.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Dropout<'a> {
+    /// The share of each layer's activations that is dropped in a step, in \[0, 1\); layers past its end drop nothing, and the last
+    /// layer never does.
+    pub rates: &'a [f32],
+    /// What the choice follows from, besides the step, the layer, the row and the column.
+    pub seed: u32,
+}
+
+impl Dropout<'_> {
+    /// The rate of layer `l`, from 1, of `count`.
+    fn rate(&self, l: usize, count: usize) -> f32 {
+        if l < count { self.rates.get(l - 1).copied().unwrap_or(0.0) } else { 0.0 }
+    }
+
+    /// Whether it drops nothing.
+    pub(crate) fn is_off(&self) -> bool {
+        self.rates.iter().all(|&rate| rate <= 0.0)
+    }
+}
+
 /// What a plan is built for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -300,6 +328,10 @@ pub struct Request<'a> {
     pub rows: usize,
     /// What the device allows.
     pub limits: Limits,
+    /// What the plan has to know of the optimiser, for the goal `Train`.
+    pub update: Update,
+    /// What is dropped, for the goal `Train`.
+    pub dropout: Dropout<'a>,
 }
 
 /// The step of a mini-batch as data.
@@ -374,7 +406,8 @@ impl Plan {
 
     /// Whether a buffer with this role has a part for each network, and nothing else.
     const fn is_per_network(&self, role: Role) -> bool {
-        matches!(self.kind, PlanKind::Persistent) && matches!(role, Role::Parameters | Role::Hyper | Role::Scores)
+        matches!(self.kind, PlanKind::Persistent)
+            && matches!(role, Role::Parameters | Role::State | Role::Hyper | Role::Scores)
     }
 
     /// The buffer that has this role, if the plan has one.
@@ -421,6 +454,10 @@ fn check(request: &Request<'_>) -> Result<u32> {
             });
         };
         cost.check(last.activation)?;
+    }
+    if let Some(rate) = request.dropout.rates.iter().find(|rate| !(0.0..1.0).contains(*rate)) {
+        let want = "at least 0 and below 1";
+        return Err(Error::InvalidOption { option: "dropout", value: rate.to_string(), want });
     }
     Ok(rows)
 }
@@ -570,6 +607,45 @@ impl<'a> Builder<'a> {
         ]
     }
 
+    /// The buffers that the update reads besides gradients and parameters: numbers of each step, and what the optimiser remembers.
+    fn hyper(&mut self) -> [BufferId; 2] {
+        let arena = self.arena();
+        let len = arena.saturating_mul(self.request.update.rule.remembers()).max(1);
+        [self.numbers(), self.buffer("state".to_owned(), len, Element::F32, Role::State)]
+    }
+
+    /// Parameters in all.
+    fn arena(&self) -> usize {
+        self.request.layers.last().map_or(0, |last| last.biases().end)
+    }
+
+    /// Bounds the gradients, if that is wanted, and moves all parameters.
+    fn update(&mut self, gradients: BufferId, [hyper, state]: [BufferId; 2]) -> Result<()> {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let Update { rule, clip_norm, .. } = self.request.update;
+        let weights = self.request.layers[0].b; // the biases of the first layer come after all weights
+        let params = Params { count: word(self.arena()), b: word(weights), rule: rule.code(), ..Params::default() };
+        let control = self.control;
+        if clip_norm {
+            let squares = self.buffer("squares".to_owned(), SQUARES as usize, Element::F32, Role::Between);
+            self.push(Kernel::GradientSquares, params, &[gradients, squares], "squares of the gradients".to_owned())?;
+            let bindings = [control, hyper, squares, gradients];
+            self.push(Kernel::ClipGradients, params, &bindings, "gradients within their norm".to_owned())?;
+        }
+        let bindings = [control, hyper, gradients, state, self.parameters];
+        self.push(Kernel::Update, params, &bindings, "update".to_owned())?;
+        (1..).zip(self.request.layers).try_for_each(|(l, layer)| self.max_norm(l, layer, hyper))
+    }
+
+    /// Brings the weights of layer `l` back to their largest norm, if there is one.
+    fn max_norm(&mut self, l: usize, layer: &Layer, hyper: BufferId) -> Result<()> {
+        if !self.request.update.max_norm {
+            return Ok(());
+        }
+        let (params, bindings) = (self.params(layer), [self.control, hyper, self.parameters]);
+        self.push(Kernel::MaxNorm, params, &bindings, format!("layer {l}: weights within their norm"))
+    }
+
     /// How many mini-batches there are.
     const fn steps(&self) -> usize {
         match self.request.source {
@@ -604,10 +680,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Four numbers a step for the update.
-    fn hyper(&mut self) -> BufferId {
+    /// Numbers of each step for the update.
+    fn numbers(&mut self) -> BufferId {
         let steps = self.steps();
-        self.buffer("hyper".to_owned(), steps.saturating_mul(4), Element::F32, Role::Hyper)
+        self.buffer("hyper".to_owned(), steps.saturating_mul(HYPER), Element::F32, Role::Hyper)
     }
 
     /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.
@@ -617,6 +693,44 @@ impl<'a> Builder<'a> {
         let [row_cost, row_right, ..] = scores;
         self.push(Kernel::CostValue, params, &[self.control, y, a, z, row_cost], "cost of each row".to_owned())?;
         self.push(Kernel::CountRight, params, &[self.control, y, a, row_right], "right answers".to_owned())
+    }
+
+    /// What goes on of a buffer of layer `l`, activations or errors, when some of it is dropped: the buffer itself where nothing is.
+    fn dropout(&mut self, l: usize, from: BufferId, name: &str, what: &str) -> Result<BufferId> {
+        let layers = self.request.layers;
+        let rate = self.request.dropout.rate(l, layers.len());
+        if self.request.goal != Goal::Train || rate <= 0.0 {
+            return Ok(from);
+        }
+        let to = self.between(format!("{name}_{l}"), layers[l - 1].outputs);
+        self.dropout_into(l, from, to, what)?;
+        Ok(to)
+    }
+
+    /// The same, into a given buffer; the layer drops something.
+    fn dropout_into(&mut self, l: usize, from: BufferId, to: BufferId, what: &str) -> Result<()> {
+        let layers = self.request.layers;
+        let Dropout { seed, .. } = self.request.dropout;
+        let rate = self.request.dropout.rate(l, layers.len());
+        let layer = &layers[l - 1];
+        let keep = 1.0 - f64::from(rate);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 2^32")]
+        let bound = (keep * 4_294_967_296.0) as u32;
+        #[allow(clippy::cast_possible_truncation, reason = "rounded once")]
+        let scale = (1.0 / keep) as f32;
+        let params = Params {
+            w: seed,
+            b: u32::try_from(l).unwrap_or(u32::MAX),
+            k_end: bound,
+            format: scale.to_bits(),
+            ..self.elements(layer, layer.outputs)
+        };
+        // Not through `push`, which has sums in mind.
+        let (kernel, limits) = (Kernel::Dropout, self.request.limits);
+        limits.grid(kernel, kernel.groups(&params, limits.tiling))?;
+        let label = format!("layer {l}: {what}");
+        self.plan.steps.push(Step { kernel, params, bindings: vec![self.control, from, to], label });
+        Ok(())
     }
 
     /// The last step: what the rows scored into the place of this step, and on to the next mini-batch of the data set.

@@ -4,11 +4,13 @@
 //! every layer, the slices' sums of the layer that is at work, and what each row scored.
 
 use super::{
-    BufferId, BufferSpec, CONTROL, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, check_sizes,
+    BufferId, BufferSpec, CONTROL, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, Update,
+    check_sizes,
 };
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params, held};
 use crate::layer::Layer;
+use crate::optimizer::HYPER;
 
 /// Words of the head of `walk`, and of each layer after it.
 pub(crate) const HEAD: usize = 8;
@@ -36,6 +38,11 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
         let want = "training on a resident data set";
         return Err(Error::InvalidOption { option: "goal", value: format!("{:?}", request.goal), want });
     };
+    let Update { clip_norm, max_norm, .. } = request.update;
+    if clip_norm || max_norm || !request.dropout.is_off() {
+        let want = "without dropout, and without a bound on the norm of gradients or weights";
+        return Err(Error::InvalidOption { option: "update", value: format!("{:?}", request.update), want });
+    }
     let limits = &request.limits;
     let (layers, first) = (request.layers, request.layers[0]);
     let last = layers[layers.len() - 1];
@@ -57,8 +64,10 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
     let walk = add("walk", head.len().saturating_add(each.saturating_mul(networks)), Element::U32, Role::Walk);
     let resident_x = add("inputs", inputs.words(len, first.inputs), Element::U32, Role::Inputs);
     let resident_y = add("targets", targets.words(len, last.outputs), Element::U32, Role::Targets);
-    let hyper = add("hyper", steps.saturating_mul(4).saturating_mul(networks), Element::F32, Role::Hyper);
+    let hyper = add("hyper", steps.saturating_mul(HYPER).saturating_mul(networks), Element::F32, Role::Hyper);
     let params = add("params", parameters.saturating_mul(networks), Element::F32, Role::Parameters);
+    let remembered = parameters.saturating_mul(networks).saturating_mul(request.update.rule.remembers());
+    let state = add("state", remembered.max(1), Element::F32, Role::State);
     let numbers = layout.quads_in_all.saturating_mul(4).saturating_mul(networks);
     let work = add("work", numbers, Element::F32x4, Role::Between);
     let scores = add("scores", steps.saturating_mul(2).saturating_mul(networks), Element::F32, Role::Scores);
@@ -66,7 +75,7 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
     check_sizes(&buffers, limits)?;
 
     let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let bindings = vec![walk, resident_x, resident_y, hyper, params, work, scores];
+    let bindings = vec![walk, resident_x, resident_y, hyper, params, state, work, scores];
     let mut plan = Plan {
         kind: PlanKind::Persistent,
         rows: request.rows,
@@ -89,6 +98,7 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
             cost: request.cost.map_or(0, crate::Cost::code),
             format: inputs.code() + 4 * targets.code(),
             count: word(advances),
+            rule: request.update.rule.code(),
             ..Params::default()
         };
         limits.grid(Kernel::Persistent, Kernel::Persistent.groups(&params, limits.tiling))?;

@@ -5,6 +5,7 @@ use super::stopping::{Plateau, Slowed};
 use super::{EpochReport, Trainer};
 use crate::Optimizer;
 use crate::error::{Error, Result};
+use crate::optimizer::HYPER;
 
 /// What the numbers of a step follow from: settings, and how far the plateau has come.
 #[derive(Debug, Clone)]
@@ -47,12 +48,12 @@ impl Pace {
 
     /// The learning rate of a step of an epoch, both counted from 0.
     pub(super) fn eta(&self, epoch: usize, step: usize) -> f64 {
-        f64::from(self.optimizer.scaled(self.factor(epoch, step)).eta())
+        self.optimizer.eta_times(self.factor(epoch, step))
     }
 
-    /// The numbers that the update is told for each step of an epoch, counted from 0.
-    pub(super) fn hyper(&self, epoch: usize) -> Result<Vec<f32>> {
-        let mut hyper = Vec::with_capacity(4 * self.steps_per_epoch);
+    /// The numbers that the update is told for each step of an epoch, counted from 0, by an optimiser that has taken `taken` steps.
+    pub(super) fn hyper(&self, epoch: usize, taken: u64) -> Result<Vec<f32>> {
+        let mut hyper = Vec::with_capacity(HYPER * self.steps_per_epoch);
         for step in 0..self.steps_per_epoch {
             let factor = self.factor(epoch, step);
             if !(factor >= 0.0 && factor.is_finite()) {
@@ -60,7 +61,7 @@ impl Pace {
                     ("factor of the schedule", format!("{factor} in epoch {}, step {}", epoch + 1, step + 1));
                 return Err(Error::InvalidOption { option, value, want: "finite and at least 0" });
             }
-            hyper.extend(self.optimizer.scaled(factor).hyper());
+            hyper.extend(self.optimizer.hyper(taken + step as u64 + 1, factor));
         }
         Ok(hyper)
     }

@@ -12,7 +12,7 @@ use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metrics};
 use crate::network::Network;
-use crate::plan::{Goal, Request};
+use crate::plan::{Dropout, Goal, Request};
 use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch, Words};
 
 /// A run that its caller advances a little at a time: for programs with a loop of their own, such as a game with four
@@ -133,6 +133,7 @@ impl<'n> Training<'n> {
         trainer.watched().try_for_each(|metric| metric.check(goal, net.outputs()))?;
         // A mini-batch has no use for more rows than there are.
         let rows = trainer.batch_size.min(train.len());
+        net.prepare(trainer.optimizer)?;
         let training = resident(net, Goal::Train, trainer, train, Some(rows))?;
         let mut run = Self {
             net,
@@ -161,12 +162,11 @@ impl<'n> Training<'n> {
         tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<EpochReport>> {
         let watch = Stopwatch::start();
-        let hyper = self.pace.hyper(epoch - 1)?;
-        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64 - 1), &hyper)?;
+        self.start(epoch - 1)?;
         let steps = self.training.steps();
         let most = usize::try_from(most).unwrap_or(steps).min(steps);
         let progress = |step| tell(Event::Progress { epoch, epochs, step, steps });
-        let Some((done, scores)) = walk(self.net, &mut self.training, most, Some(clock), progress).await? else {
+        let Some((done, scores)) = walk(self.net, &mut self.training, true, most, Some(clock), progress).await? else {
             return Ok(None);
         };
         let eta = self.pace.eta(epoch - 1, done.saturating_sub(1));
@@ -174,7 +174,7 @@ impl<'n> Training<'n> {
         if let Some(HeldOut { resident, rows, spread }) = &mut self.held_out {
             resident.start_in_order(self.net.parts().0)?;
             let steps = resident.steps();
-            let walked = walk(self.net, resident, steps, None, |_| ControlFlow::Continue(())).await?;
+            let walked = walk(self.net, resident, false, steps, None, |_| ControlFlow::Continue(())).await?;
             report.test = walked.map(|(_, scores)| Metrics::new(&scores, *rows, spread).summary());
         }
         if let Some(test) = report.test.filter(|test| !test.cost.is_finite()) {
@@ -234,23 +234,29 @@ impl<'n> Training<'n> {
         }
     }
 
+    /// The walk back to its first step, with the order of an epoch, counted from 0, and the numbers of its steps.
+    fn start(&mut self, epoch: usize) -> Result<()> {
+        let taken = self.net.optimizer_steps();
+        let hyper = self.pace.hyper(epoch, taken)?;
+        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64), &hyper, taken)
+    }
+
     /// Hands the device about as many steps as take this long, but not past the end of the epoch, and says how many.
     fn submit(&mut self, budget: Duration) -> Result<usize> {
         let steps = self.training.steps();
         if self.begun == 0 || self.submitted == steps {
-            let order = self.batches.order(self.begun as u64);
-            let hyper = self.pace.hyper(self.begun)?;
-            self.training.start(self.net.parts().0, &order, &hyper)?;
+            self.start(self.begun)?;
             self.begun += 1;
             self.submitted = 0;
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough number of steps")]
         let fits = self.per_step.map_or(1, |step| (budget.as_secs_f64() / step) as usize);
         let count = fits.clamp(1, MOST_STEPS).min(steps - self.submitted);
-        let engine = self.net.parts().0;
+        let (engine, counted) = self.net.parts_and_steps();
         let watch = Stopwatch::start();
         self.training.submit_just(engine, count)?;
         self.submitted += count;
+        *counted += count as u64;
         if engine.is_immediate() {
             self.note(count, watch.elapsed());
         } else {
@@ -326,27 +332,33 @@ fn resident(
 ) -> Result<Resident> {
     let words = Words::of(data);
     let layers = net.layers().to_vec();
-    let mut request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, 1) };
+    let update = trainer.optimizer.update();
+    let (rates, seed) = (net.dropout().rates.to_vec(), net.dropout().seed);
+    let dropout = Dropout { rates: &rates, seed };
+    let mut request = Request { layers: &layers, update, dropout, ..net.request(goal, trainer.cost, words.source, 1) };
     request.rows = rows.unwrap_or(request.rows);
     let kind = net.kind(&request);
     if rows.is_none() {
         request.rows = session::evaluation_rows(kind, &request, data.len());
     }
-    let (engine, parameters) = net.parts();
-    Resident::open(engine, kind, &request, parameters, &words)
+    let (engine, shared) = net.parts();
+    Resident::open(engine, kind, &request, shared, &words)
 }
 
 /// The first `most` steps of a walk, or as many as there is time for, and their scores; `None` if the callback ended it.
 async fn walk(
     net: &mut Network,
     resident: &mut Resident,
+    trains: bool,
     most: usize,
     clock: Option<&Clock>,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<(usize, Scores)>> {
-    let engine = net.parts().0;
+    let (engine, trained) = net.parts_and_steps();
+    let mut evaluated = 0;
+    let counted = if trains { trained } else { &mut evaluated };
     let is_up = || clock.is_some_and(Clock::is_up);
-    let Some(steps) = resident.walk(engine, most, is_up, &mut progress).await? else { return Ok(None) };
+    let Some(steps) = resident.walk(engine, counted, most, is_up, &mut progress).await? else { return Ok(None) };
     let scores = resident.scores(engine, steps).await?;
     if progress(steps).is_break() { Ok(None) } else { Ok(Some((steps, scores))) }
 }

@@ -10,7 +10,10 @@ use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel, Params};
 use crate::layer::layout;
-use crate::plan::{BufferId, BufferSpec, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step};
+use crate::optimizer::{CLIP_NORM, CLIP_VALUE, ETA, HYPER, KEEP, L1, L2, MAX_NORM, Rule, STEP_SIZE, Update};
+use crate::plan::{
+    BufferId, BufferSpec, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step,
+};
 use crate::{Activation, Cost};
 
 /// Words after the last element of each buffer, inside what the kernel can reach: robust access would hide a write past the
@@ -82,14 +85,15 @@ impl Case {
             Kernel::OutputError | Kernel::Persistent => 2 * count(pairs().len()),
             Kernel::Gather => 8,
             Kernel::CountRight | Kernel::Tally | Kernel::Answers | Kernel::CountAnswers | Kernel::Residuals => 4,
-            Kernel::CostDerivative | Kernel::Sgd => 2,
-            Kernel::Hadamard | Kernel::Softmax => 1,
+            Kernel::CostDerivative | Kernel::ClipGradients | Kernel::MaxNorm => 2,
+            Kernel::Update | Kernel::DenseUpdate => 2 * count(Rule::ALL.len()),
+            Kernel::Dropout => 3,
+            Kernel::Hadamard | Kernel::Softmax | Kernel::GradientSquares => 1,
             Kernel::MatmulNt
             | Kernel::MatmulNn
             | Kernel::OuterProducts
             | Kernel::BiasGradient
-            | Kernel::DenseGradient
-            | Kernel::DenseUpdate => PARTS,
+            | Kernel::DenseGradient => PARTS,
         }
     }
 
@@ -229,8 +233,11 @@ impl Maker {
         let b = w + outputs * inputs + 2;
         let mut p = Params { rows, inputs, outputs, w, b, ..Params::default() };
         p.k_end = kernel.sum_length(&p).unwrap_or(0);
-        let columns = if matches!(kernel, Kernel::Sgd) { inputs * outputs } else { rows * outputs };
-        p.count = columns;
+        p.count = match kernel {
+            // The arena ends with the layer's biases.
+            Kernel::Update | Kernel::GradientSquares | Kernel::ClipGradients | Kernel::DenseUpdate => b + outputs,
+            _ => rows * outputs,
+        };
         let mixed = u128::from(seed) << 64 | u128::from(rows) << 40 | u128::from(inputs) << 20 | u128::from(outputs);
         let random = Pcg64Mcg::new(mixed << 1 | 1 | u128::from(variant) << 100);
         let mut maker = Self { kernel, p, fill, variant, random };
@@ -257,6 +264,15 @@ impl Maker {
                 let (cost, activation) = pairs()[variant as usize % pairs().len()];
                 p.cost = cost.code();
                 p.activation = activation.code();
+            }
+            Kernel::Update | Kernel::DenseUpdate => p.rule = Rule::ALL[variant as usize % Rule::ALL.len()].code(),
+            Kernel::Dropout => {
+                let rate = [0.5, 0.1, 0.95_f64][variant as usize % 3];
+                (p.w, p.b) = (0xdead_beef, variant);
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 2^32")]
+                let bound = ((1.0 - rate) * 4_294_967_296.0) as u32;
+                p.k_end = bound;
+                p.format = crate::real::Real::to_f32(1.0 / (1.0 - rate)).to_bits();
             }
             kernel if kernel.sum_length(p).is_some() => self.part(variant),
             _ => {}
@@ -318,11 +334,39 @@ impl Maker {
                 | Kernel::ActivationPrime
                 | Kernel::OutputError
                 | Kernel::DenseBackward
+                | Kernel::Update
+                | Kernel::DenseUpdate
         )
     }
 
     fn numbers(&mut self, len: u32) -> Vec<u32> {
         (0..len).map(|_| self.number().to_bits()).collect()
+    }
+
+    /// Numbers from 0.1 to 1, none of which is special.
+    fn positive(&mut self, len: usize) -> Vec<u32> {
+        (0..len).map(|_| self.random.random_range(0.1..1.0_f32).to_bits()).collect()
+    }
+
+    /// Numbers of three steps. In the odd variants, and in the later half of them, there are no bounds, or none that is reached.
+    fn hyper(&mut self) -> Vec<u32> {
+        let mut hyper = self.positive(3 * HYPER);
+        let loose = self.variant % 2 == 1;
+        for step in hyper.chunks_exact_mut(HYPER) {
+            if self.variant as usize >= Rule::ALL.len() {
+                step[CLIP_VALUE] = 0;
+            }
+            if loose && matches!(self.kernel, Kernel::ClipGradients | Kernel::MaxNorm) {
+                [step[CLIP_NORM], step[MAX_NORM]] = [1e9_f32.to_bits(); 2];
+            }
+        }
+        hyper
+    }
+
+    /// What the rule remembers of every parameter; one number where it remembers nothing.
+    fn state(&mut self) -> Vec<u32> {
+        let arenas = Rule::from_code(self.p.rule).remembers();
+        self.positive((arenas * self.p.count as usize).max(1))
     }
 
     /// What an output holds before: garbage where the kernel overwrites, numbers where it adds.
@@ -334,7 +378,7 @@ impl Maker {
     fn control(&self) -> Vec<u32> {
         let live = self.live();
         let step = if self.first_step() { 0 } else { 2 };
-        vec![step, live, step * self.p.rows + live, 0]
+        vec![step, live, step * self.p.rows + live, 0xffff_fffe]
     }
 
     const fn first_step(&self) -> bool {
@@ -388,6 +432,7 @@ impl Maker {
             Kernel::Activation | Kernel::ActivationPrime | Kernel::Softmax => {
                 vec![self.numbers(here), vec![GARBAGE; here as usize]]
             }
+            Kernel::Dropout => vec![control, self.numbers(here), vec![GARBAGE; here as usize]],
             Kernel::Hadamard => vec![self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]],
             Kernel::CostDerivative => {
                 vec![control, self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]]
@@ -432,9 +477,16 @@ impl Maker {
                 let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();
                 vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 9]]
             }
-            Kernel::Sgd => {
-                vec![control, self.numbers(12), self.numbers(p.count + 1), self.numbers(p.count + 1)]
+            Kernel::Update => {
+                let (hyper, state) = (self.hyper(), self.state());
+                vec![control, hyper, self.numbers(p.count + 1), state, self.numbers(p.count + 1)]
             }
+            Kernel::GradientSquares => vec![self.numbers(p.count + 1), vec![GARBAGE; 65]],
+            Kernel::ClipGradients => {
+                let squares = self.positive(64);
+                vec![control, self.hyper(), squares, self.numbers(p.count + 1)]
+            }
+            Kernel::MaxNorm => vec![control, self.hyper(), self.numbers(arena)],
             Kernel::DenseForward => {
                 vec![self.numbers(below), self.numbers(arena), self.output(here), vec![GARBAGE; here as usize]]
             }
@@ -451,7 +503,8 @@ impl Maker {
             }
             Kernel::DenseGradient => vec![self.numbers(here), self.numbers(below), self.output(arena)],
             Kernel::DenseUpdate => {
-                vec![self.numbers(here), self.numbers(below), self.numbers(12), control, self.numbers(arena)]
+                let (hyper, state) = (self.hyper(), self.state());
+                vec![self.numbers(here), self.numbers(below), hyper, control, state, self.numbers(arena)]
             }
             Kernel::Persistent => Vec::new(),
         };
@@ -481,7 +534,17 @@ impl Maker {
         };
         let layers = layout(inputs, dense).map(|(layers, _)| layers).unwrap_or_default();
         let limits = Limits::HOST;
-        let request = Request { layers: &layers, cost: Some(cost), goal: Goal::Train, source, rows, limits };
+        let update = Update { rule: Rule::ALL[self.variant as usize % Rule::ALL.len()], ..Update::default() };
+        let request = Request {
+            layers: &layers,
+            cost: Some(cost),
+            goal: Goal::Train,
+            source,
+            rows,
+            limits,
+            update,
+            dropout: Dropout::default(),
+        };
         let Ok(plan) = Plan::population(&request, 2) else {
             unreachable!("the shape was checked, and nothing is limited")
         };
@@ -506,7 +569,8 @@ impl Maker {
                 Role::Targets => (0..spec.len).map(|_| self.random.random_range(0.0..1.0_f32).to_bits()).collect(),
                 Role::Between | Role::Scores => vec![GARBAGE; spec.len],
                 // Small steps, and small weights for wide layers: the second step starts from what rounding made of the first.
-                Role::Hyper => (0..spec.len).map(|_| self.random.random_range(0.0..0.1_f32).to_bits()).collect(),
+                Role::Hyper => self.small_steps(spec.len / HYPER),
+                Role::State => self.positive(spec.len),
                 _ => (0..spec.len).map(|_| (self.number() / widest).to_bits()).collect(),
             };
             buffers.push((spec.element, binding.access, words));
@@ -515,6 +579,19 @@ impl Maker {
         step.params.count = 2;
         step.label = format!("persistent {rows}x{inputs}x{outputs} variant {}", self.variant);
         Case { step, buffers }
+    }
+
+    /// Numbers of so many small steps. Without the penalty that jumps where a weight is 0.
+    fn small_steps(&mut self, steps: usize) -> Vec<u32> {
+        let mut hyper = self.positive(steps * HYPER);
+        for step in hyper.chunks_exact_mut(HYPER) {
+            for at in [ETA, STEP_SIZE, L2] {
+                step[at] = (0.1 * f32::from_bits(step[at])).to_bits();
+            }
+            step[KEEP] = (1.0 - 0.1 * f32::from_bits(step[KEEP])).to_bits();
+            step[L1] = 0;
+        }
+        hyper
     }
 
     /// One-hot rows for the odd rows, soft ones between 0 and 1 for the even ones.

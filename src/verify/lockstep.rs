@@ -238,7 +238,10 @@ fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
                 spec.head.iter().copied().chain(networks).collect()
             }
             Role::Inputs | Role::Targets => data(plan, spec, examples, &mut random),
-            Role::Parameters | Role::X | Role::Hyper => numbers(spec, &mut random, -1.0),
+            // Of these a square root is taken, or they stand in a denominator.
+            Role::State => numbers(spec, &mut random, 0.0),
+            Role::Hyper => numbers(spec, &mut random, 0.1),
+            Role::Parameters | Role::X => numbers(spec, &mut random, -1.0),
             Role::Y => numbers(spec, &mut random, 0.0),
             _ => vec![GARBAGE; spec.len],
         })

@@ -94,6 +94,8 @@ impl Sub for Tracked {
 
 impl Mul for Tracked {
     type Output = Self;
+    /// The error of either factor times the other: of the scales alone the product would grow without end from layer to layer.
+    /// Where a factor has all but cancelled, the product of both errors, each a small part of its scale, may be more than that.
     fn mul(self, other: Self) -> Self {
         let flushed = self.value.abs() * other.flushed + other.value.abs() * self.flushed;
         let exact = self.exact && other.exact;
@@ -180,6 +182,16 @@ impl Real for Tracked {
         let value = self.value.tanh();
         let e = (-2.0 * self.value.abs()).exp();
         self.function(value, 1.0 - value * value, e * (3.0 + 4.0 * self.value.abs()) + 4.0 * value.abs() + 1.0)
+    }
+
+    /// As the inverse of an inverse square root: 2 + 2.5 ULP. At 0 the slope is infinite; what may have been flushed there is a
+    /// square, too.
+    fn sqrt(self) -> Self {
+        let value = self.value.sqrt();
+        let slope = if value > 0.0 { 0.5 / value } else { 0.0 };
+        let tracked = Self { flushed: 0.0, ..self }.function(value, slope, 5.0 * value);
+        let root = self.flushed.sqrt();
+        Self { flushed: FLUSH + if slope > 0.0 { root.min(slope * self.flushed) } else { root }, ..tracked }
     }
 
     fn abs(self) -> Self {
