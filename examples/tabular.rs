@@ -17,7 +17,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use common::{fail, fail_with, say};
 use wgrad::data::{Preparation, Table, TableReader, Task};
 use wgrad::progress::Progress;
-use wgrad::{Activation, Dataset, Device, EarlyStopping, History, Network, Result, Schedule, Sgd, Span, Trainer};
+use wgrad::{Activation, AdamW, Dataset, Device, EarlyStopping, History, Network, Result, Schedule, Span, Trainer};
 
 /// Learns one column of a table from the others, and says how well it predicts rows that it has not seen.
 #[derive(Parser)]
@@ -187,7 +187,7 @@ fn fit(
     let batch = (train.len() / 50).next_power_of_two().clamp(16, 256);
     let steps = train.len().div_ceil(batch);
     let epochs = options.epochs.unwrap_or((4000 / steps).clamp(20, 200));
-    Trainer::new(preparation.cost(), Sgd::new(0.05))
+    Trainer::new(preparation.cost(), AdamW::new(0.01))
         .batch_size(batch)
         .epochs(epochs)
         .seed(options.seed as u64)

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::random;
 
-/// Sets the orders of splits apart from those of epochs, which are numbered from 0.
-const SPLIT: u64 = u64::MAX;
+/// Sets the orders of splits apart from those of epochs, which are numbered from 0, and from what is drawn with `u64::MAX`.
+const SPLIT: u64 = 1 << 63;
 
 /// The rows `0..len` in a random order, cut into parts with these shares.
 pub(super) fn plain(len: usize, shares: &[f64], seed: u64) -> Result<Vec<Vec<u32>>> {
@@ -45,7 +45,7 @@ pub(super) fn stratified(classes: &[u32], shares: &[f64], seed: u64) -> Result<V
         }
         // Class after class so far.
         let at = u32::try_from(part.len()).unwrap_or(u32::MAX);
-        let order = random::permutation(&mut random::generator(seed, SPLIT - 1 - index as u64), at);
+        let order = random::permutation(&mut random::generator(seed, SPLIT + 1 + index as u64), at);
         *part = order.into_iter().map(|at| part[at as usize]).collect();
     }
     Ok(parts)
