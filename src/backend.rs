@@ -121,11 +121,7 @@ impl Engine {
         match &mut self.place {
             Place::Cpu(engine) => {
                 let bound: Vec<_> = steps.clone().map(|step| prepared.bound(step)).collect();
-                for _ in 0..times {
-                    for (step, slots) in prepared.plan.steps[steps.clone()].iter().zip(&bound) {
-                        engine.run(step, slots);
-                    }
-                }
+                engine.run(&prepared.plan.steps[steps], &bound, times);
                 Ok(())
             }
             #[cfg(feature = "gpu")]
