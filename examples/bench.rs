@@ -138,13 +138,13 @@ fn open(word: &str) -> Result<Device> {
 }
 
 /// How far the device is from the reference, in units of the bound: of every kernel, and of the plan in lockstep with the CPU.
-fn parity(options: &Options, device: &Device, net: &Network) -> Result<Option<f64>> {
+fn parity(options: &Options, device: &Device, net: &Network, batch: usize) -> Result<Option<f64>> {
     if options.device == "noop" {
         return Ok(None); // It computes nothing.
     }
     let check = check_kernels(device, &[[3, 17, 2], [9, 15, 16], [10, 65, 31]], 1)?;
     let request = net.request(Goal::Train, Cost::Quadratic, Source::Direct, 3);
-    let plan = Plan::new(net.plan(), &request)?;
+    let plan = Plan::new(net.plan(batch).0, &request)?;
     let steps =
         lockstep(&plan, &mut DeviceRunner::new(device, &plan)?, &mut DeviceRunner::new(&Device::cpu(), &plan)?, 1, 1)?;
     let worst = check.kernels.iter().fold(steps.worst.ratio, |worst, kernel| worst.max(kernel.worst.ratio));
@@ -165,7 +165,7 @@ fn measure(options: &Options, device: &Device, sizes: &Sizes, batch: usize) -> R
         builder = builder.plan(options.plan.parse::<PlanKind>()?);
     }
     let mut net = builder.build(device)?;
-    let parity_error = parity(options, device, &net)?;
+    let parity_error = parity(options, device, &net, batch)?;
 
     let default = if device.kind() == "cpu" { 32 } else { 1024 };
     let fits = (device.limits().max_binding_bytes.min(64 << 20) as usize / (4 * batch * inputs.max(outputs))).max(1);
@@ -214,7 +214,7 @@ fn measure(options: &Options, device: &Device, sizes: &Sizes, batch: usize) -> R
         "bytes_down_per_step": per_step(after.bytes_down - before.bytes_down),
         "device": device.kind(),
         "adapter": device.adapter(),
-        "plan": net.plan().name(),
+        "plan": net.plan(batch).0.name(),
         "optimizer": options.optimizer,
         "parity_error": parity_error,
     }))

@@ -111,7 +111,7 @@ fn run(options: &Options) -> Result<()> {
     announce(options, &train, &test, &net, eta);
     let history = fit(options, &mut net, &train, &test, eta)?;
     if let (Some(file), Some(path)) = (json, &options.json) {
-        let results = results(&net, &history)?;
+        let results = results(&net, &history, options.batch_size)?;
         if let Err(error) = writeln!(&file, "{results:#}") {
             fail(&format!("cannot write {}: {error}", path.display()), 1);
         }
@@ -159,7 +159,8 @@ fn announce(options: &Options, train: &Dataset, test: &Dataset, net: &Network, e
     say!("net       {sizes}, {activation} hidden layers, sigmoid outputs, {parameters} parameters");
     say!("training  {cost} cost, {} images a step, eta {eta}, {init} start, seed {}", options.batch_size, options.seed);
     say!("device    {}, because {}", net.device(), net.device().reason());
-    say!("plan      {}, because {}\n", net.plan(), net.plan_reason());
+    let (plan, why) = net.plan(options.batch_size);
+    say!("plan      {plan}, because {why}\n");
 }
 
 /// Trains, with a line for each epoch, and a bar below them where somebody watches.
@@ -187,7 +188,7 @@ fn fit(options: &Options, net: &mut Network, train: &Dataset, test: &Dataset, et
         .seed(options.seed as u64)
         .on_event(|event| {
             match event {
-                Event::Progress { epoch, step, steps } => {
+                Event::Progress { epoch, step, steps, .. } => {
                     bar.set_length((epochs * steps) as u64);
                     bar.set_prefix(format!("epoch {epoch}/{epochs}"));
                     bar.set_position(((epoch - 1) * steps + step) as u64);
@@ -268,7 +269,7 @@ fn beside(pictures: &[(String, Vec<f32>)], width: usize) -> String {
 }
 
 /// The results as one JSON object.
-fn results(net: &Network, history: &History) -> Result<serde_json::Value> {
+fn results(net: &Network, history: &History, batch_size: usize) -> Result<serde_json::Value> {
     let bytes: Vec<u8> = net.parameters()?.into_iter().flat_map(f32::to_le_bytes).collect();
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let epochs: Vec<_> = history
@@ -289,7 +290,7 @@ fn results(net: &Network, history: &History) -> Result<serde_json::Value> {
     Ok(serde_json::json!({
         "device": net.device().kind(),
         "adapter": net.device().adapter(),
-        "plan": net.plan().name(),
+        "plan": net.plan(batch_size).0.name(),
         "sizes": net.sizes(),
         "epochs": epochs,
         "final_test_accuracy": history.final_test_accuracy(),

@@ -6,7 +6,7 @@
 //                   the one place where the mean over the rows is taken)
 // cost_value      : c[b] = sum_j term(z[b,j], a[b,j], y[b,j]), 0 past live   z, a, y (B,O) -> c (B)        overwrites
 // count_right     : n[b] = 1 if argmax a[b] = argmax y[b], 0 past live       a, y (B,O) -> n (B)           overwrites
-// tally           : cost[step] = sum_b c[b], right[step] = sum_b n[b]        c, n (B) -> one of each a step overwrites
+// tally           : scores[2 step] = sum_b c[b], scores[2 step + 1] = sum_b n[b]   c, n (B) -> two a step      overwrites
 //                   then, if p.count is 1, control moves on to the next mini-batch: step + 1, and its live rows
 //
 // Sum order: each of 64 lanes adds every 64th term, ascending; then a fixed tree over the lanes.
@@ -22,11 +22,11 @@ struct Params {
     b: u32,           // where b_l starts there
     k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
     k_end: u32,
-    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
+    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
-    count: u32,       // elements of an elementwise kernel
-    spare: u32,
+    count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
+    rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -36,20 +36,36 @@ struct Params {
 @group(0) @binding(4) var<storage, read> z: array<f32>;
 @group(0) @binding(5) var<storage, read_write> row_cost: array<f32>;
 
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
+fn ln_1p(e: f32) -> f32 {
+    let s = e / (2.0 + e);
+    let q = s * s;
+    let series = 0.33333334 + q * (0.2 + q * (0.14285715 + q * (0.11111111 + q * (0.09090909 + q * (0.07692308 + q * 0.06666667)))));
+    return 2.0 * s + 2.0 * s * q * series;
+}
+// -- end of ln(1 + e) --
+
+// -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
+}
+
+// One output's part of the cost.
+fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
+    switch (p.cost) {
+        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
+        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
+        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
+    }
+}
+// -- end of the cost of one output --
+
 // -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
 var<workgroup> part: array<f32, 64>;
 var<workgroup> best_a: array<u32, 64>;
 var<workgroup> best_y: array<u32, 64>;
 var<workgroup> spoilt: array<u32, 64>; // 1 where a NaN was met: such a row is never a right answer
-
-fn is_nan(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
-}
-
-// ln(1 + e) for 0 <= e <= 1: near 0 the logarithm of the sum would lose e.
-fn ln_1p(e: f32) -> f32 {
-    return select(log(1.0 + e), e - 0.5 * e * e, e < 0.00048828125);
-}
 
 // m = max_k z_k and ln sum_k e^(z_k - m) of the row that starts at first; added up here, they would lose what the smaller one
 // has to say. All 64 lanes call it.
@@ -81,15 +97,6 @@ fn row_sum(x: f32, lane: u32) -> f32 {
     let total = part[0];
     workgroupBarrier();
     return total;
-}
-
-// One output's part of the cost.
-fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
-    switch (p.cost) {
-        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
-        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
-        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
-    }
 }
 
 // The cost of the row that starts at first. All 64 lanes call it.
@@ -178,8 +185,7 @@ fn cost_derivative(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
 @group(0) @binding(1) var<storage, read_write> moving: array<u32>;
 @group(0) @binding(2) var<storage, read> costs: array<f32>;
 @group(0) @binding(3) var<storage, read> rights: array<u32>;
-@group(0) @binding(4) var<storage, read_write> step_cost: array<f32>;
-@group(0) @binding(5) var<storage, read_write> step_right: array<u32>;
+@group(0) @binding(4) var<storage, read_write> scores: array<f32>;
 var<workgroup> count: array<u32, 64>;
 
 @compute @workgroup_size(64, 1, 1)
@@ -198,8 +204,8 @@ fn tally(@builtin(local_invocation_index) lane: u32) {
     }
     if (lane == 0u) {
         let step = moving[0];
-        step_cost[step] = total;
-        step_right[step] = count[0];
+        scores[2u * step] = total;
+        scores[2u * step + 1u] = f32(count[0]); // exact: rows are at most 2^24
         if (p.count == 1u) {
             moving[0] = step + 1u;
             moving[1] = min(p.rows, moving[2] - min((step + 1u) * p.rows, moving[2]));

@@ -18,15 +18,15 @@ struct Params {
     b: u32,           // where b_l starts there
     k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
     k_end: u32,
-    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
+    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
-    count: u32,       // elements of an elementwise kernel
-    spare: u32,
+    count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
+    rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// control: [0] step within the epoch, [1] live rows of this step, [2] n, [3] unused
+// control: [0] step within the epoch, [1] live rows of this step, [2] n, [3] steps before this epoch
 @group(0) @binding(1) var<storage, read> control: array<u32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read> inputs: array<u32>;

@@ -4,7 +4,7 @@
 // dense_forward_registers  : z = a w^T + b, out = f(z)                     (equation 2)
 // dense_backward_registers : delta_l = (delta w) (.) f'(z_l)               (BP2)
 // dense_gradient_registers : dw = delta^T a, db = sum_b delta[b]           (BP3, BP4)
-// dense_update_registers   : w -= eta delta^T a, b -= eta sum_b delta[b]
+// dense_update_registers   : the optimiser's step with these gradients
 //   Bindings, shapes, parts of sums, and what is overwritten: as dense.wgsl says of the names without _registers.
 //
 // A software adapter has no workgroup memory worth the name, and runs a load from storage once for each lane, so that what
@@ -23,16 +23,63 @@ struct Params {
     b: u32,           // where b_l starts there
     k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
     k_end: u32,
-    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity
+    activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
-    count: u32,       // elements of an elementwise kernel
-    spare: u32,
+    count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
+    rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl and dense_registers.wgsl, and a test compares them --
-// f(z). sigmoid from e^-|z|, which never overflows; relu passes a NaN on instead of hiding it.
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
+fn ln_1p(e: f32) -> f32 {
+    let s = e / (2.0 + e);
+    let q = s * s;
+    let series = 0.33333334 + q * (0.2 + q * (0.14285715 + q * (0.11111111 + q * (0.09090909 + q * (0.07692308 + q * 0.06666667)))));
+    return 2.0 * s + 2.0 * s * q * series;
+}
+// -- end of ln(1 + e) --
+
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
+fn exp_down(x: f32) -> f32 {
+    return select(exp(x), 0.0, x < -87.33654);
+}
+
+// e^x - 1 for x <= 0; near 0 by its series, where the difference would lose its leading digits.
+fn exp_m1(x: f32) -> f32 {
+    let series = x + x * x * (0.5 + x * (0.16666667 + x * (0.041666668 + x * (0.008333334 + x * 0.0013888889))));
+    return select(exp(x) - 1.0, series, x > -0.2);
+}
+
+// 1 / (1 + e^-z) and 1 / (1 + e^z), which add up to 1; neither loses its digits where it is small.
+fn logistic(z: f32) -> vec2<f32> {
+    let e = exp_down(-abs(z));
+    return select(vec2(e, 1.0), vec2(1.0, e), z >= 0.0) / (1.0 + e);
+}
+
+// Phi(z), the standard normal distribution, and phi(z), its density. Phi(-x) = e^(-x^2/2) R(t), t = 1 / (1 + 0.21 x), x >= 0: the
+// form of Abramowitz and Stegun 7.1.26 with more terms, fitted for the smallest relative error (1.4e-8 up to x = 13.5,
+// docs/normal_tail.py).
+fn normal(z: f32) -> vec2<f32> {
+    let x = min(abs(z), 15.0);
+    let e = exp_down(-0.5 * x * x);
+    let t = 1.0 / (1.0 + 0.21 * x);
+    let r = t * (0.083707705 + t * (0.08512941 + t * (0.06879004 + t * (0.12635516 + t * (-0.09724573 + t * (0.35403368
+        + t * (-0.33418965 + t * (0.2854534 + t * -0.072033975))))))));
+    return vec2(select(1.0 - e * r, e * r, z < 0.0), 0.3989423 * e);
+}
+
+// The argument of the logistic function in the gelu by tanh, 2 sqrt(2/pi) (z + 0.044715 z^3), and its slope; beyond 12 nothing changes.
+fn gelu_argument(z: f32) -> vec2<f32> {
+    let x = clamp(z, -12.0, 12.0);
+    return 1.5957692 * vec2(x + 0.044715 * x * x * x, 1.0 + 0.134145 * x * x);
+}
+// -- end of elementary functions --
+
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
         case 0u: {
@@ -47,16 +94,38 @@ fn f(kind: u32, z: f32) -> f32 {
             return select(t, -t, z < 0.0);
         }
         case 2u: { return select(z, 0.0, z < 0.0); }
+        case 4u: { return select(z, 0.01 * z, z < 0.0); }
+        case 5u: { return select(z, exp_m1(min(z, 0.0)), z < 0.0); }
+        case 6u: { return z * normal(z).x; }
+        case 7u: { return z * logistic(gelu_argument(z).x).x; }
+        case 8u: { return z * logistic(z).x; }
+        case 9u: { return select(z, 0.0, z < 0.0) + ln_1p(exp(-abs(z))); }
         default: { return z; }
     }
 }
 
-// f'(z), computed from a = f(z).
-fn f_prime(kind: u32, a: f32) -> f32 {
+// f'(z), from whichever of z and a = f(z) says it better.
+fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
     switch (kind) {
         case 0u: { return a * (1.0 - a); }
         case 1u: { return 1.0 - a * a; }
         case 2u: { return select(0.0, 1.0, a > 0.0); }
+        case 4u: { return select(0.01, 1.0, z > 0.0); }
+        case 5u: { return select(1.0, a + 1.0, z < 0.0); }
+        case 6u: {
+            let n = normal(z);
+            return n.x + z * n.y;
+        }
+        case 7u: {
+            let v = gelu_argument(z);
+            let s = logistic(v.x);
+            return s.x + a * s.y * v.y;
+        }
+        case 8u: {
+            let s = logistic(z);
+            return s.x + a * s.y;
+        }
+        case 9u: { return logistic(z).x; }
         default: { return 1.0; }
     }
 }
@@ -176,8 +245,9 @@ fn dense_forward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num
 }
 
 @group(0) @binding(1) var<storage, read> delta: array<f32>;     // delta_{l+1} (B,O)
-@group(0) @binding(3) var<storage, read> a_here: array<f32>;    // a_l (B,I)
-@group(0) @binding(4) var<storage, read_write> delta_here: array<f32>;
+@group(0) @binding(3) var<storage, read> z_here: array<f32>;    // z_l (B,I)
+@group(0) @binding(4) var<storage, read> a_here: array<f32>;    // a_l (B,I)
+@group(0) @binding(5) var<storage, read_write> delta_here: array<f32>;
 
 @compute @workgroup_size(8, 1, 1)
 fn dense_backward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -202,7 +272,7 @@ fn dense_backward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
             let at = (origin.x + r) * p.inputs + origin.y + c;
             var sum = sums[2u * r + c / 4u][c % 4u];
             if (p.k_begin != 0u) { sum += delta_here[at]; }
-            if (p.k_end == p.outputs) { sum *= f_prime(p.activation, a_here[at]); }
+            if (p.k_end == p.outputs) { sum *= f_prime(p.activation, z_here[at], a_here[at]); }
             delta_here[at] = sum;
         }
     }
@@ -248,9 +318,91 @@ fn dense_gradient_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     }
 }
 
-@group(0) @binding(3) var<storage, read> hyper: array<f32>;     // four numbers a step: [0] eta
+@group(0) @binding(3) var<storage, read> hyper: array<f32>;     // HYPER numbers a step
 @group(0) @binding(4) var<storage, read> now: array<u32>;       // control: [0] step
-@group(0) @binding(5) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(5) var<storage, read_write> state: array<f32>;
+@group(0) @binding(6) var<storage, read_write> weights: array<f32>;
+
+// -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
+// hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
+const HYPER: u32 = 14u;
+const ETA: u32 = 0u;
+const STEP_SIZE: u32 = 1u;
+const KEEP: u32 = 2u;
+const L2: u32 = 3u;
+const L1: u32 = 4u;
+const CLIP_VALUE: u32 = 5u;
+const CLIP_NORM: u32 = 6u;
+const MAX_NORM: u32 = 7u;
+const BETA_1: u32 = 8u;
+const REST_1: u32 = 9u;
+const BETA_2: u32 = 10u;
+const REST_2: u32 = 11u;
+const ROOT: u32 = 12u;
+const EPSILON: u32 = 13u;
+
+// A parameter, and what the optimiser remembers of it.
+struct Moved {
+    w: f32,
+    m: f32,
+    v: f32,
+}
+
+// The gradient of a parameter as the optimiser sees it: clipped, and with the penalties of a weight. h is where the step's numbers
+// start. Written so that a NaN is passed on.
+fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
+    let c = hyper[h + CLIP_VALUE];
+    var g = gradient;
+    if (c > 0.0) {
+        if (g > c) { g = c; }
+        if (g < -c) { g = -c; }
+    }
+    if (is_weight) { g += hyper[h + L2] * w + hyper[h + L1] * sign(w); }
+    return g;
+}
+
+// The step of one parameter.
+fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved {
+    let g = regularized(h, at.w, gradient, is_weight);
+    var kept = at.w;
+    if (is_weight) { kept *= hyper[h + KEEP]; }
+    switch (rule) {
+        case 0u: { return Moved(kept - hyper[h + ETA] * g, at.m, at.v); }
+        case 1u: {
+            let m = hyper[h + BETA_1] * at.m + g;
+            return Moved(kept - hyper[h + ETA] * m, m, at.v);
+        }
+        case 2u: {
+            let m = hyper[h + BETA_1] * at.m + g;
+            return Moved(kept - hyper[h + ETA] * (g + hyper[h + BETA_1] * m), m, at.v);
+        }
+        case 3u: {
+            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
+            return Moved(kept - hyper[h + ETA] * (g / (sqrt(v) + hyper[h + EPSILON])), at.m, v);
+        }
+        default: {
+            let m = hyper[h + BETA_1] * at.m + hyper[h + REST_1] * g;
+            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
+            return Moved(kept - hyper[h + STEP_SIZE] * (m / (sqrt(v) * hyper[h + ROOT] + hyper[h + EPSILON])), m, v);
+        }
+    }
+}
+
+// What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
+fn remembered(e: u32, arena: u32, w: f32) -> Moved {
+    var at = Moved(w, 0.0, 0.0);
+    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
+    if (p.rule == 3u) { at.v = state[e]; }
+    if (p.rule == 4u) { at.v = state[arena + e]; }
+    return at;
+}
+
+fn remember(e: u32, arena: u32, at: Moved) {
+    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
+    if (p.rule == 3u) { state[e] = at.v; }
+    if (p.rule == 4u) { state[arena + e] = at.v; }
+}
+// -- end of the optimisers --
 
 @compute @workgroup_size(8, 1, 1)
 fn dense_update_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -258,13 +410,14 @@ fn dense_update_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
     let origin = tile_origin(group, groups, lane, p.inputs + 1u);
     if (origin.x >= p.outputs) { return; }
     var sums = halves(gradient_tile(origin));
-    let eta = hyper[4u * now[0]];
     for (var r = 0u; r < min(ROWS, p.outputs - origin.x); r++) {
         for (var c = 0u; c < min(COLUMNS, p.inputs + 1u - origin.y); c++) {
             let o = origin.x + r;
             let i = origin.y + c;
             let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-            weights[at] -= eta * sums[2u * r + c / 4u][c % 4u];
+            let next = moved(p.rule, HYPER * now[0], remembered(at, p.count, weights[at]), sums[2u * r + c / 4u][c % 4u], i < p.inputs);
+            weights[at] = next.w;
+            remember(at, p.count, next);
         }
     }
 }

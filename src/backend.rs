@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cpu;
 use crate::error::Result;
 use crate::kernel::Element;
-use crate::plan::{BufferSpec, Plan};
+use crate::plan::{BufferSpec, Plan, Step};
 
 /// A buffer of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,14 +18,23 @@ pub(crate) struct Slot(pub(crate) usize);
 pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) slots: Vec<Slot>,
+    /// The slots of each step's buffers.
+    pub(crate) bound: Vec<Vec<usize>>,
     #[cfg(feature = "gpu")]
     pub(crate) gpu: Option<crate::gpu::Recorded>,
 }
 
 impl Prepared {
-    /// The slots of a step's buffers.
-    pub(crate) fn bound(&self, step: usize) -> Vec<usize> {
-        self.plan.steps[step].bindings.iter().map(|id| self.slots[id.0].0).collect()
+    pub(crate) fn new(plan: Plan, slots: Vec<Slot>) -> Self {
+        let of_step = |step: &Step| step.bindings.iter().map(|id| slots[id.0].0).collect();
+        let bound = plan.steps.iter().map(of_step).collect();
+        Self {
+            plan,
+            slots,
+            bound,
+            #[cfg(feature = "gpu")]
+            gpu: None,
+        }
     }
 }
 
@@ -102,36 +111,37 @@ impl Engine {
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         debug_assert_eq!(plan.buffers.len(), slots.len());
         match &mut self.place {
-            Place::Cpu(_) => Ok(Prepared {
-                plan,
-                slots,
-                #[cfg(feature = "gpu")]
-                gpu: None,
-            }),
+            Place::Cpu(_) => Ok(Prepared::new(plan, slots)),
             #[cfg(feature = "gpu")]
             Place::Gpu(engine) => engine.prepare(plan, slots),
         }
     }
 
-    /// Runs these steps of the plan in order, the whole range `times` over. On a GPU this is one submission, and returns
-    /// before the work is done.
-    pub(crate) fn run(&mut self, prepared: &Prepared, steps: Range<usize>, times: usize) -> Result<()> {
+    /// Runs, for each part, these steps of the plan in order, the whole range so many times over. On a GPU this is one
+    /// submission, and returns before the work is done.
+    pub(crate) fn run(&mut self, prepared: &Prepared, parts: &[(Range<usize>, usize)]) -> Result<()> {
         self.counters.submissions += 1;
-        self.counters.dispatches += (steps.len() * times) as u64;
+        self.counters.dispatches += parts.iter().map(|(steps, times)| (steps.len() * times) as u64).sum::<u64>();
         match &mut self.place {
             Place::Cpu(engine) => {
-                let bound: Vec<_> = steps.clone().map(|step| prepared.bound(step)).collect();
-                engine.run(&prepared.plan.steps[steps], &bound, times);
+                for (steps, times) in parts {
+                    engine.run(&prepared.plan.steps[steps.clone()], &prepared.bound[steps.clone()], *times);
+                }
                 Ok(())
             }
             #[cfg(feature = "gpu")]
-            Place::Gpu(engine) => engine.run(prepared, steps, times),
+            Place::Gpu(engine) => engine.run(prepared, parts),
         }
     }
 
-    /// Asks for the words of a buffer as they are after everything run so far. The request is made before this returns; the
+    /// Asks for `len` words of a buffer, from an element offset on, as they are after everything run so far. The request is made before this returns; the
     /// future borrows nothing.
-    pub(crate) fn read(&mut self, slot: Slot, len: usize) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+    pub(crate) fn read(
+        &mut self,
+        slot: Slot,
+        offset: usize,
+        len: usize,
+    ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
         self.counters.bytes_down += 4 * len as u64;
         #[cfg(feature = "gpu")]
         if matches!(self.place, Place::Gpu(_)) {
@@ -145,11 +155,11 @@ impl Engine {
         let read = match &mut self.place {
             Place::Cpu(engine) => {
                 let mut words = engine.read(slot.0);
-                words.truncate(len);
-                Read::Done(words)
+                words.truncate(offset + len);
+                Read::Done(words.split_off(offset.min(words.len())))
             }
             #[cfg(feature = "gpu")]
-            Place::Gpu(engine) => Read::Wait(engine.read(slot, len)),
+            Place::Gpu(engine) => Read::Wait(engine.read(slot, offset, len)),
         };
         async move {
             match read {
@@ -184,5 +194,5 @@ impl Engine {
 
 /// A buffer of `len` numbers or words, for [`Engine::alloc`].
 pub(crate) fn buffer(name: &str, len: usize, element: Element) -> BufferSpec {
-    BufferSpec { name: name.to_owned(), len, element, role: crate::plan::Role::Between }
+    BufferSpec { name: name.to_owned(), len, element, role: crate::plan::Role::Between, head: Vec::new() }
 }

@@ -211,6 +211,8 @@ impl Device {
             max_binding_bytes: self.limits.max_binding_bytes.min(limits.max_binding_bytes),
             max_iterations: self.limits.max_iterations.min(limits.max_iterations),
             tiling: self.limits.tiling,
+            lanes: self.limits.lanes.min(limits.lanes).max(1),
+            persistent_up_to: self.limits.persistent_up_to.min(limits.persistent_up_to),
         };
         self
     }

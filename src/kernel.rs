@@ -8,6 +8,8 @@
 pub(crate) const TILE: u64 = 8;
 /// Invocations a workgroup in the elementwise and row-wise kernels.
 pub(crate) const LANES: u64 = 64;
+/// Parts of the sum of the squared gradients: one a lane of the workgroups that add them up.
+pub(crate) const SQUARES: u32 = 64;
 /// No kernel has more than 64 invocations a workgroup, so that a device with the smallest limits can run all.
 const _: () = assert!(LANES <= 64 && TILE * TILE <= 64);
 
@@ -34,14 +36,16 @@ pub struct Params {
     pub cost: u32,
     /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label.
     pub format: u32,
-    /// Elements of an elementwise kernel.
+    /// Elements of an elementwise kernel; all parameters, where their step is concerned.
     pub count: u32,
+    /// Code of the optimiser's rule.
+    pub rule: u32,
 }
 
 impl Params {
     /// The names of the words, in order; a test compares them with every shader.
     pub const FIELDS: [&'static str; 12] =
-        ["rows", "inputs", "outputs", "w", "b", "k_begin", "k_end", "activation", "cost", "format", "count", "spare"];
+        ["rows", "inputs", "outputs", "w", "b", "k_begin", "k_end", "activation", "cost", "format", "count", "rule"];
 
     /// The words as the uniform buffer holds them.
     #[must_use]
@@ -58,7 +62,7 @@ impl Params {
             self.cost,
             self.format,
             self.count,
-            0,
+            self.rule,
         ]
     }
 }
@@ -93,6 +97,8 @@ pub enum Access {
     Out,
     /// Reads and writes it.
     InOut,
+    /// Room for what it works out on the way: it need not hold anything before, and nobody may rely on what it holds after.
+    Scratch,
 }
 
 /// What a buffer's 32-bit words are.
@@ -102,6 +108,8 @@ pub enum Element {
     F32,
     /// Whole numbers, or packed bytes.
     U32,
+    /// Floating-point numbers that are read and written four at a time; sizes still count single ones.
+    F32x4,
 }
 
 /// One buffer of a kernel; its place in [`KernelInfo::bindings`], counted from 1, is its `@binding` number.
@@ -184,19 +192,35 @@ kernels! {
     /// Whether each row is right.
     CountRight = "count_right" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out row_right: U32];
     /// The rows' costs and right answers into one place a step; then on to the next mini-batch.
-    Tally = "tally" in "cost.wgsl", LINE, [InOut moving: U32, In costs: F32, In rights: U32, InOut step_cost: F32, InOut step_right: U32];
-    /// `p -= eta g`.
-    Sgd = "sgd" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut params: F32];
+    Tally = "tally" in "cost.wgsl", LINE, [InOut moving: U32, In costs: F32, In rights: U32, InOut scores: F32];
+    /// The true class, the class answered, and the rank of the true one, of each row.
+    Answers = "answers" in "metrics.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out answer: U32];
+    /// Answers counted by true class and class answered, and by rank.
+    CountAnswers = "count_answers" in "metrics.wgsl", LINE, [In control: U32, In answered: U32, InOut counts: U32];
+    /// The squared and the absolute errors of each output, summed over the rows.
+    Residuals = "residuals" in "metrics.wgsl", LINE, [In control: U32, In y: F32, In a: F32, InOut errors: F32];
+    /// The optimiser's step of every parameter.
+    Update = "update" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut state: F32, InOut params: F32];
+    /// The sum of the squared gradients, in parts.
+    GradientSquares = "gradient_squares" in "update.wgsl", LINE, [In all: F32, Out squares: F32];
+    /// Gradients scaled down to a norm.
+    ClipGradients = "clip_gradients" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In parts: F32, InOut clipped: F32];
+    /// The weights of each neuron scaled down to a norm.
+    MaxNorm = "max_norm" in "update.wgsl", LINE, [In control: U32, In hyper: F32, InOut weights: F32];
+    /// Activations, or their errors, some of which are dropped.
+    Dropout = "dropout" in "dropout.wgsl", LINE, [In control: U32, In kept: F32, Out dropped: F32];
     /// Fused: one layer forward.
     DenseForward = "dense_forward" in "dense.wgsl", SQUARE, [In below: F32, In params: F32, Out z_out: F32, Out a_out: F32];
     /// Fused: output error, cost and right answers.
     OutputError = "output_error" in "dense.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out delta_out: F32, Out row_cost: F32, Out row_right: U32];
     /// Fused: the error one layer back.
-    DenseBackward = "dense_backward" in "dense.wgsl", SQUARE, [In delta: F32, In params: F32, In a_here: F32, Out delta_here: F32];
+    DenseBackward = "dense_backward" in "dense.wgsl", SQUARE, [In delta: F32, In params: F32, In z_here: F32, In a_here: F32, Out delta_here: F32];
     /// Fused: weight and bias gradient of a layer.
     DenseGradient = "dense_gradient" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, Out gradients: F32];
     /// Fused: weight and bias gradient, and their step.
-    DenseUpdate = "dense_update" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut weights: F32];
+    DenseUpdate = "dense_update" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut state: F32, InOut weights: F32];
+    /// Persistent: whole steps of small networks.
+    Persistent = "persistent" in "persistent.wgsl", LINE, [InOut walk: U32, In inputs: U32, In targets: U32, In hyper: F32, InOut params: F32, InOut state: F32, Scratch work: F32x4, InOut scores: F32];
 }
 
 impl Kernel {
@@ -220,6 +244,16 @@ impl Kernel {
         Entry { name: registers, file: "dense_registers.wgsl", workgroup: [8, 1, 1] }
     }
 
+    /// The numbers that a shader is specialised with (its `override`s) for these parameters: they decide its text after
+    /// folding, never its results.
+    #[must_use]
+    pub fn constants(self, p: &Params, lanes: u32) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::Persistent => vec![("LANES", lanes), ("HELD", held(p.rows))],
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether this kernel keeps a tile in registers under this tiling.
     fn in_registers(self, tiling: Tiling) -> bool {
         self.entry(tiling).file == "dense_registers.wgsl"
@@ -237,15 +271,24 @@ impl Kernel {
         match self {
             Self::Gather => (rows * (inputs.div_ceil(4) + outputs.div_ceil(4))).div_ceil(LANES),
             Self::Tally => 1,
+            Self::Persistent => u64::from(p.w),
             Self::MatmulNt | Self::DenseForward => tiles(rows, outputs),
             Self::MatmulNn | Self::DenseBackward => tiles(rows, inputs),
             Self::OuterProducts => tiles(outputs, inputs),
             Self::DenseGradient | Self::DenseUpdate => tiles(outputs, inputs + 1),
             Self::BiasGradient => outputs.div_ceil(LANES),
-            Self::Activation | Self::ActivationPrime | Self::Hadamard | Self::CostDerivative | Self::Sgd => {
-                u64::from(p.count).div_ceil(LANES)
-            }
-            Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError => rows,
+            Self::Activation
+            | Self::ActivationPrime
+            | Self::Hadamard
+            | Self::CostDerivative
+            | Self::Update
+            | Self::ClipGradients
+            | Self::CountAnswers
+            | Self::Dropout => u64::from(p.count).div_ceil(LANES),
+            Self::GradientSquares => SQUARES.into(),
+            Self::MaxNorm => outputs,
+            Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError | Self::Answers => rows,
+            Self::Residuals => outputs.div_ceil(4),
         }
     }
 
@@ -291,10 +334,39 @@ impl Kernel {
             Self::CountRight => strided(p.outputs) + 6,
             Self::OutputError => 5 * strided(p.outputs) + 24,
             Self::Tally => strided(p.rows) + 12,
+            Self::Answers => 2 * strided(p.outputs) + 18,
+            Self::CountAnswers => u64::from(p.rows),
+            Self::Residuals => u64::from(p.rows).div_ceil(16) + 4,
             Self::Gather => 4,
-            Self::Activation | Self::ActivationPrime | Self::Hadamard | Self::CostDerivative | Self::Sgd => 0,
+            // Depends on the layers, which Params does not have: the planner counts them (plan/persistent.rs).
+            Self::Persistent => 0,
+            Self::GradientSquares => u64::from(p.count).div_ceil(LANES * u64::from(SQUARES)) + 6,
+            Self::ClipGradients => 6,
+            Self::MaxNorm => 2 * strided(p.inputs) + 6,
+            Self::Activation
+            | Self::ActivationPrime
+            | Self::Hadamard
+            | Self::CostDerivative
+            | Self::Update
+            | Self::Dropout => 0,
         }
     }
+}
+
+/// How many quads of four rows a lane of the persistent kernel holds in registers: of 1 to 4, the one that has the least padding
+/// in a batch of this many rows, the larger of equals.
+pub(crate) const fn held(rows: u32) -> u32 {
+    let quads = rows.div_ceil(4);
+    let mut best = 1;
+    let mut held = 2;
+    while held <= 4 {
+        // One at a time reads each weight most often: it is taken only where it is the only quad.
+        if quads > 1 && (best == 1 || quads.next_multiple_of(held) <= quads.next_multiple_of(best)) {
+            best = held;
+        }
+        held += 1;
+    }
+    best
 }
 
 /// The shader files and their texts.
@@ -303,7 +375,10 @@ pub const SHADERS: &[(&str, &str)] = &[
     ("matmul.wgsl", include_str!("../shaders/matmul.wgsl")),
     ("activation.wgsl", include_str!("../shaders/activation.wgsl")),
     ("cost.wgsl", include_str!("../shaders/cost.wgsl")),
+    ("metrics.wgsl", include_str!("../shaders/metrics.wgsl")),
     ("update.wgsl", include_str!("../shaders/update.wgsl")),
     ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
     ("dense_registers.wgsl", include_str!("../shaders/dense_registers.wgsl")),
+    ("dropout.wgsl", include_str!("../shaders/dropout.wgsl")),
+    ("persistent.wgsl", include_str!("../shaders/persistent.wgsl")),
 ];

@@ -39,6 +39,8 @@
 //! | [`plan`] | the step of a mini-batch recorded as data, and the limits that the planner keeps to |
 //! | [`kernel`] | the table of kernels: what shaders, CPU functions and plans are held to |
 //! | [`verify`] | checks that anyone can run: every kernel, or two devices side by side, against `f64` |
+//! | `plot` | charts as SVG and PNG, with the feature of that name |
+//! | `progress` | a progress bar, with the feature of that name |
 //! | [`reference`](mod@reference) | the algorithm of the notes in `f64`, one example at a time |
 //! | [`real`] | the arithmetic that the CPU kernels are written in |
 //!
@@ -51,6 +53,8 @@
 //! |---|---|---|
 //! | `gpu` | yes | the GPU backend through wgpu, which is re-exported |
 //! | `blocking` | yes | blocking forms of whatever waits; never on wasm32 |
+//! | `plot` | no | charts of a run, as SVG and PNG |
+//! | `progress` | no | a progress bar |
 
 #![warn(missing_docs, unreachable_pub)]
 #![warn(clippy::cast_possible_truncation, clippy::float_cmp, clippy::missing_errors_doc, clippy::missing_panics_doc)]
@@ -70,31 +74,43 @@ mod gpu;
 mod init;
 pub mod kernel;
 mod layer;
+mod metrics;
 mod network;
 mod optimizer;
 pub mod plan;
+#[cfg(feature = "plot")]
+pub mod plot;
+mod population;
+#[cfg(feature = "progress")]
+pub mod progress;
 mod random;
 pub mod real;
 pub mod reference;
+mod regularization;
+mod rows;
 mod session;
 mod train;
-mod training;
 pub mod verify;
 
 pub use activation::Activation;
 pub use backend::Counters;
 pub use cost::Cost;
-pub use data::{Batches, Dataset, Inputs, Targets};
+pub use data::{Batches, Dataset, Inputs, Predictions, Preparation, Table, Targets};
 #[cfg(feature = "gpu")]
 pub use device::AdapterSummary;
 pub use device::Device;
-pub use error::{Error, Result};
+pub use error::{Error, Place, Result};
 pub use init::Init;
 pub use layer::Layer;
-pub use network::{Evaluation, Gradients, Network, NetworkBuilder};
-pub use optimizer::{Optimizer, Sgd};
-pub use train::{EpochReport, Event, History, Trainer};
-pub use training::{Stepped, Training};
+pub use metrics::{Confusion, Evaluation, Metrics, OutputErrors};
+pub use network::{Gradients, Network, NetworkBuilder};
+pub use optimizer::{Adam, AdamW, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
+pub use population::{Population, PopulationReport};
+pub use regularization::Regularization;
+pub use train::{
+    EarlyStopping, EpochReport, Event, History, Metric, Moment, Plateau, Schedule, Slowed, Span, Stepped, StopReason,
+    Trainer, Training, Watch,
+};
 #[cfg(feature = "gpu")]
 pub use wgpu;
 

@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use rand::Rng;
+
 use crate::backend::{Counters, Engine, Slot};
-use crate::data::Dataset;
+use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
-use crate::plan::{Goal, PlanKind, Request, Role, Source};
-use crate::session::{self, Resident, Scores, Session, Words};
+use crate::metrics::{self, Evaluation, Metrics};
+use crate::plan::{Dropout, Format, Goal, PlanKind, Request, Role, Source, Update};
+use crate::random::generator;
+use crate::session::{self, Resident, Scores, Session, Shared, Words};
 use crate::{Activation, Cost, Device, Init, Optimizer};
 
 /// Rows that [`Network::predict`] takes through the device at a time, at most.
@@ -25,6 +29,10 @@ pub struct NetworkBuilder {
     init: Init,
     seed: u64,
     plan: Option<PlanKind>,
+    /// Layers, counted from 1, that start in another way.
+    layer_inits: Vec<(usize, Init)>,
+    /// Layers, counted from 1, and rates.
+    dropout: Vec<(usize, f32)>,
 }
 
 impl NetworkBuilder {
@@ -34,19 +42,47 @@ impl NetworkBuilder {
         self
     }
 
+    /// Drops this share of the last added layer's activations in each training step, in \[0, 1\), and multiplies the others by
+    /// `1 / (1 - rate)` (Srivastava et al. 2014). Which ones follows from [`seed`](Self::seed), the count of steps, the layer, the
+    /// row and the column: the same on every device. Not for the last layer. Nothing is dropped in predictions, evaluations and
+    /// [`gradients`](Network::gradients_async); the training cost that is reported is that of what is left.
+    pub fn dropout(mut self, rate: f32) -> Self {
+        self.dropout.push((self.dense.len(), rate));
+        self
+    }
+
     /// How the parameters start; [`Init::ScaledNormal`] unless set.
     pub const fn init(mut self, init: Init) -> Self {
         self.init = init;
         self
     }
 
-    /// The seed of the initialisation; 0 unless set.
+    /// How the parameters of the last added layer start, whatever [`init`](Self::init) says of the others.
+    ///
+    /// ```
+    /// use wgrad::{Activation, Device, Init, Network};
+    /// let net = Network::new(3)
+    ///     .dense(5, Activation::Relu)
+    ///     .dense(2, Activation::Identity)
+    ///     .layer_init(Init::Constant(0.0))
+    ///     .init(Init::He)
+    ///     .build(&Device::cpu())?;
+    /// assert_eq!(net.predict(&[1.0, 2.0, 3.0])?, [0.0, 0.0]);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    pub fn layer_init(mut self, init: Init) -> Self {
+        self.layer_inits.push((self.dense.len(), init));
+        self
+    }
+
+    /// The seed of the initialisation and of dropout; 0 unless set.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Forces a kind of plan, in place of the choice that [`Network::plan`] reports.
+    /// Forces a kind of plan, in place of the choice that [`Network::plan`] reports. What the forced kind cannot do (see
+    /// [`PlanKind`]) is still done by the fused plan.
     pub const fn plan(mut self, kind: PlanKind) -> Self {
         self.plan = Some(kind);
         self
@@ -59,15 +95,43 @@ impl NetworkBuilder {
     /// the parameters; what the device reports.
     pub fn build(self, device: &Device) -> Result<Network> {
         let (layers, len) = layout(self.inputs, &self.dense)?;
-        let (kind, reason) = match self.plan {
-            Some(kind) => (kind, "it was asked for"),
-            None => (PlanKind::Fused, "it needs the fewest dispatches"),
-        };
+        if let Some(l) = self.dropout.iter().find(|(l, _)| *l == 0 || *l == layers.len()).map(|(l, _)| l) {
+            let problem = format!("dropout of layer {l}; it goes after .dense(..) of a layer that is not the last");
+            return Err(Error::Architecture { problem });
+        }
+        let mut inits = vec![self.init; layers.len()];
+        for &(l, init) in &self.layer_inits {
+            let Some(at) = l.checked_sub(1) else {
+                let problem = "layer_init goes after .dense(..) of the layer that it is for".to_owned();
+                return Err(Error::Architecture { problem });
+            };
+            inits[at] = init;
+        }
+        inits.iter().try_for_each(|init| init.check())?;
+        let mut rates = vec![0.0; layers.len()];
+        for &(l, rate) in &self.dropout {
+            if !(0.0..1.0).contains(&rate) {
+                let want = "at least 0 and below 1";
+                return Err(Error::InvalidOption { option: "dropout", value: rate.to_string(), want });
+            }
+            rates[l - 1] = rate;
+        }
+        let dropout_seed = session::low(generator(self.seed, u64::MAX).next_u64());
         let mut engine = device.engine();
         let parameters = session::parameters(&mut engine, len)?;
-        engine.write_f32(parameters, 0, &self.init.draw(&layers, len, self.seed))?;
-        let state = State { engine, parameters, sessions: VecDeque::new() };
-        Ok(Network { device: device.clone(), layers, len, kind, reason, state: Mutex::new(state) })
+        engine.write_f32(parameters, 0, &Init::draw_each(&inits, &layers, len, self.seed))?;
+        let moments = Moments::new(&mut engine)?;
+        let state = State { engine, parameters, moments, sessions: VecDeque::new() };
+        Ok(Network {
+            device: device.clone(),
+            layers,
+            len,
+            forced: self.plan,
+            preparation: None,
+            rates,
+            dropout_seed,
+            state: Mutex::new(state),
+        })
     }
 }
 
@@ -96,8 +160,11 @@ pub struct Network {
     device: Device,
     layers: Vec<Layer>,
     len: usize,
-    kind: PlanKind,
-    reason: &'static str,
+    forced: Option<PlanKind>,
+    /// How raw rows become inputs; `rows.rs` uses it.
+    pub(crate) preparation: Option<Preparation>,
+    rates: Vec<f32>,
+    dropout_seed: u32,
     state: Mutex<State>,
 }
 
@@ -105,6 +172,7 @@ pub struct Network {
 struct State {
     engine: Engine,
     parameters: Slot,
+    moments: Moments,
     /// The most recently used first.
     sessions: VecDeque<(Key, Session)>,
 }
@@ -114,6 +182,32 @@ struct State {
 struct Key {
     goal: Goal,
     cost: Option<Cost>,
+    update: Update,
+}
+
+impl Key {
+    /// For a goal without an optimiser.
+    fn new(goal: Goal, cost: Option<Cost>) -> Self {
+        Self { goal, cost, update: Update::default() }
+    }
+}
+
+/// What an optimiser remembers between steps, on the network's device.
+#[derive(Debug)]
+struct Moments {
+    slot: Slot,
+    /// Numbers in it.
+    len: usize,
+    /// Which kind of optimiser it belongs to.
+    of: Option<&'static str>,
+    /// Steps taken.
+    steps: u64,
+}
+
+impl Moments {
+    fn new(engine: &mut Engine) -> Result<Self> {
+        Ok(Self { slot: engine.alloc(&session::state_spec(1))?, len: 0, of: None, steps: 0 })
+    }
 }
 
 /// The gradients of a mini-batch's mean cost.
@@ -151,23 +245,19 @@ impl Gradients {
     }
 }
 
-/// How a network does on a data set.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evaluation {
-    /// The mean cost over the rows.
-    pub cost: f64,
-    /// The share of rows whose largest output is where the target is largest, 0 to 1. With one output: whose output lies on
-    /// the same side of the middle as the target.
-    pub accuracy: f64,
-    /// Rows.
-    pub rows: usize,
-}
-
 impl Network {
     /// Starts the description of a network whose input has this many columns.
     #[allow(clippy::new_ret_no_self, reason = "the description comes first; its build makes the network")]
     pub const fn new(inputs: usize) -> NetworkBuilder {
-        NetworkBuilder { inputs, dense: Vec::new(), init: Init::ScaledNormal, seed: 0, plan: None }
+        NetworkBuilder {
+            inputs,
+            dense: Vec::new(),
+            init: Init::ScaledNormal,
+            seed: 0,
+            plan: None,
+            layer_inits: Vec::new(),
+            dropout: Vec::new(),
+        }
     }
 
     /// The device that holds the parameters.
@@ -206,16 +296,28 @@ impl Network {
         self.len
     }
 
-    /// The kind of plan that trains this network.
+    /// The kind of plan that trains this network on resident data in mini-batches of so many rows, and why.
     #[must_use]
-    pub const fn plan(&self) -> PlanKind {
-        self.kind
+    pub fn plan(&self, batch_size: usize) -> (PlanKind, &'static str) {
+        let (len, format) = (batch_size.max(1), Format::F32);
+        let source = Source::Dataset { len, inputs: format, targets: format };
+        let request = self.request(Goal::Train, Cost::Quadratic, source, batch_size);
+        match self.forced {
+            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => {
+                (PlanKind::Fused, "the persistent plan that was asked for is for GPUs")
+            }
+            Some(kind) => (kind, "it was asked for"),
+            None => request.choice(),
+        }
     }
 
-    /// Why that kind.
-    #[must_use]
-    pub const fn plan_reason(&self) -> &'static str {
-        self.reason
+    /// The kind of plan for a request of this network.
+    pub(crate) fn kind(&self, request: &Request<'_>) -> PlanKind {
+        match self.forced {
+            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => PlanKind::Fused,
+            Some(kind) => kind,
+            None => request.choice().0,
+        }
     }
 
     /// What this network has asked of its device so far.
@@ -224,11 +326,12 @@ impl Network {
         self.lock().engine.counters
     }
 
-    /// The description of a plan for this network, for [`Plan::new`](crate::plan::Plan::new) and the tools of
+    /// The description of a plan for this network, with plain SGD where it trains, for [`Plan::new`](crate::plan::Plan::new) and the tools of
     /// [`verify`](crate::verify).
     #[must_use]
     pub fn request(&self, goal: Goal, cost: Cost, source: Source, rows: usize) -> Request<'_> {
-        Request { layers: &self.layers, cost: Some(cost), goal, source, rows, limits: self.device.limits() }
+        let (limits, update, dropout) = (self.device.limits(), Update::default(), self.dropout());
+        Request { layers: &self.layers, cost: Some(cost), goal, source, rows, limits, update, dropout }
     }
 
     /// All weights, layer after layer, each row-major (O,I), then all biases; [`layers`](Self::layers) says where.
@@ -239,7 +342,7 @@ impl Network {
         let read = {
             let mut state = self.lock();
             let parameters = state.parameters;
-            state.engine.read(parameters, self.len)
+            state.engine.read(parameters, 0, self.len)
         };
         Ok(read.await?.into_iter().map(f32::from_bits).collect())
     }
@@ -270,7 +373,7 @@ impl Network {
         while !left.is_empty() {
             let live = most.min(left.len() / self.inputs());
             let (now, later) = left.split_at(live * self.inputs());
-            let asked = self.direct(Goal::Predict, None, now, &[], live, None, Role::Output, live * self.outputs());
+            let asked = self.direct(Goal::Predict, None, now, &[], live, Role::Output, live * self.outputs());
             let read = match asked {
                 // Wide rows: fewer of them at a time may fit.
                 Err(Error::Limit { .. }) if live > 1 => {
@@ -291,7 +394,7 @@ impl Network {
     /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
     pub async fn cost_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
         let live = self.pairs("cost", x, y)?;
-        let read = self.direct(Goal::Cost, Some(cost), x, y, live, None, Role::StepCost, 1)?;
+        let read = self.direct(Goal::Cost, Some(cost), x, y, live, Role::Scores, 1)?;
         Ok(mean(&read.await?, live))
     }
 
@@ -304,11 +407,12 @@ impl Network {
         let live = self.pairs("gradients", x, y)?;
         let (costs, arena) = {
             let mut state = self.lock();
-            let session = state.ready(self, Goal::Gradients, Some(cost), live)?;
-            let done = session.step(&mut state.engine, x, y, live, None);
-            let costs = session.read(&mut state.engine, Role::StepCost, 1);
+            let key = Key::new(Goal::Gradients, Some(cost));
+            let session = state.ready(self, key, live)?;
+            let done = session.step(&mut state.engine, x, y, live, None, 0);
+            let costs = session.read(&mut state.engine, Role::Scores, 1);
             let arena = session.read(&mut state.engine, Role::Gradients, self.len);
-            state.keep(Key { goal: Goal::Gradients, cost: Some(cost) }, session);
+            state.keep(key, session);
             done?;
             (costs, arena)
         };
@@ -332,31 +436,106 @@ impl Network {
         let optimizer = optimizer.into();
         optimizer.check()?;
         let live = self.pairs("update_mini_batch", x, y)?;
+        self.prepare(optimizer)?;
         let mut state = self.lock();
-        let session = state.ready(self, Goal::Train, Some(cost), live)?;
-        let done = session.step(&mut state.engine, x, y, live, Some(optimizer.hyper()));
-        state.keep(Key { goal: Goal::Train, cost: Some(cost) }, session);
+        let key = Key { goal: Goal::Train, cost: Some(cost), update: optimizer.update() };
+        let session = state.ready(self, key, live)?;
+        let hyper = optimizer.hyper(state.moments.steps + 1, 1.0);
+        let taken = state.moments.steps;
+        let done = session.step(&mut state.engine, x, y, live, Some(&hyper), taken);
+        state.moments.steps += u64::from(done.is_ok());
+        state.keep(key, session);
         done
     }
 
-    /// The mean cost and the accuracy on a data set.
+    /// How many steps the optimiser that last trained this network has taken; 0 again with another kind of optimiser.
+    #[must_use]
+    pub fn optimizer_steps(&self) -> u64 {
+        self.lock().moments.steps
+    }
+
+    /// Makes the optimiser forget what it remembers of earlier steps, and their number.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn reset_optimizer(&mut self) -> Result<()> {
+        let len = self.len;
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.forget(None, 0, len)
+    }
+
+    /// Has the device remember what this optimiser needs: what is there goes on if the last steps were of the same kind, else it
+    /// starts from zeros.
+    pub(crate) fn prepare(&mut self, optimizer: Optimizer) -> Result<()> {
+        let len = self.len;
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if state.moments.of == Some(optimizer.name()) {
+            return Ok(());
+        }
+        state.forget(Some(optimizer.name()), optimizer.update().rule.remembers(), len)
+    }
+
+    /// What the optimiser remembers of the steps so far: `m` and `v` of every parameter, as far as its kind has them, as the bits of
+    /// `f32` numbers.
+    pub(crate) fn memory_async(&self) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        let mut state = self.lock();
+        let Moments { slot, len, .. } = state.moments;
+        state.engine.read(slot, 0, len)
+    }
+
+    /// How many numbers that are.
+    pub(crate) fn memory_len(&self) -> usize {
+        self.lock().moments.len
+    }
+
+    /// Has the optimiser, which was prepared, remember this, after so many steps.
+    pub(crate) fn remember(&mut self, memory: &[u32], steps: u64) -> Result<()> {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.moments.steps = steps;
+        state.engine.write(state.moments.slot, 0, memory)
+    }
+
+    /// The engine, and the optimiser's count of steps.
+    pub(crate) fn parts_and_steps(&mut self) -> (&mut Engine, &mut u64) {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (&mut state.engine, &mut state.moments.steps)
+    }
+
+    /// How the network does on a data set, in single numbers: cost and accuracy; for classes (at most 256 of them) F1 and
+    /// top-5, for values the errors.
     ///
     /// # Errors
     /// [`Error::Shape`] if the data set has other columns than the network; [`Error::Pairing`]; what the device reports.
     pub async fn evaluate_async(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
-        self.fits("evaluate", data)?;
+        Ok(self.measure("evaluate", data, cost, false).await?.summary())
+    }
+
+    /// All that is measured of the network on a data set: besides cost and accuracy the confusion matrix, or the errors of each
+    /// output.
+    ///
+    /// # Errors
+    /// As [`evaluate_async`](Self::evaluate_async); [`Error::Limit`] for so many classes that the device cannot hold the square of
+    /// their number.
+    pub async fn metrics_async(&self, data: &Dataset, cost: Cost) -> Result<Metrics> {
+        self.measure("metrics", data, cost, true).await
+    }
+
+    async fn measure(&self, call: &str, data: &Dataset, cost: Cost, details: bool) -> Result<Metrics> {
+        self.fits(call, data)?;
         let words = Words::of(data);
-        let mut request = self.request(Goal::Cost, cost, words.source, 1);
-        request.rows = session::evaluation_rows(self.kind, &request, data.len());
+        let goal = metrics::goal(data, cost, details);
+        let mut request = self.request(goal, cost, words.source, 1);
+        let kind = self.kind(&request);
+        request.rows = session::evaluation_rows(kind, &request, data.len());
         let scores = {
             let mut state = self.lock();
-            let parameters = state.parameters;
-            let mut resident = Resident::open(&mut state.engine, self.kind, &request, parameters, &words)?;
+            let shared = state.shared();
+            let mut resident = Resident::open(&mut state.engine, kind, &request, shared, &words)?;
             let walked = walk_all(&mut state.engine, &resident);
             resident.close(&mut state.engine);
             walked?
         };
-        Ok(evaluation(&scores.await?, data.len()))
+        Ok(Metrics::new(&scores.await?, data.len(), &metrics::spread(data, goal)))
     }
 
     /// Runs one direct step and asks for a buffer of it.
@@ -368,15 +547,15 @@ impl Network {
         x: &[f32],
         y: &[f32],
         live: usize,
-        hyper: Option<[f32; 4]>,
         role: Role,
         len: usize,
     ) -> Result<impl Future<Output = Result<Vec<u32>>> + use<>> {
         let mut state = self.lock();
-        let session = state.ready(self, goal, cost, live)?;
-        let result = session.step(&mut state.engine, x, y, live, hyper);
+        let key = Key::new(goal, cost);
+        let session = state.ready(self, key, live)?;
+        let result = session.step(&mut state.engine, x, y, live, None, 0);
         let read = session.read(&mut state.engine, role, len);
-        state.keep(Key { goal, cost }, session);
+        state.keep(key, session);
         result.map(|()| read)
     }
 
@@ -384,10 +563,22 @@ impl Network {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The engine and the parameters, for training.
-    pub(crate) fn parts(&mut self) -> (&mut Engine, Slot) {
+    /// What is dropped while it trains.
+    pub(crate) fn dropout(&self) -> Dropout<'_> {
+        Dropout { rates: &self.rates, seed: self.dropout_seed }
+    }
+
+    /// The engine and the buffers that plans share, for training.
+    pub(crate) fn parts(&mut self) -> (&mut Engine, Shared) {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (&mut state.engine, state.parameters)
+        let shared = state.shared();
+        (&mut state.engine, shared)
+    }
+
+    /// Replaces all parameters by numbers that may be what a run that diverged left.
+    pub(crate) fn load(&mut self, parameters: &[f32]) -> Result<()> {
+        let (engine, shared) = self.parts();
+        engine.write_f32(shared.parameters, 0, parameters)
     }
 
     /// Whether `numbers` are whole rows of `columns`, at least one, all finite; returns how many.
@@ -435,16 +626,40 @@ impl Network {
 
 impl State {
     /// A session with room for `live` rows: a kept one that is not much too large, or a new one.
-    fn ready(&mut self, net: &Network, goal: Goal, cost: Option<Cost>, live: usize) -> Result<Session> {
-        let key = Key { goal, cost };
+    fn ready(&mut self, net: &Network, key: Key, live: usize) -> Result<Session> {
         let fits = |session: &Session| (live..=2 * live).contains(&session.rows());
         let at = self.sessions.iter().position(|(kept, session)| *kept == key && fits(session));
         if let Some((_, session)) = at.and_then(|at| self.sessions.remove(at)) {
             return Ok(session);
         }
         let source = Source::Direct;
-        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits: net.device.limits() };
-        Session::open(&mut self.engine, net.kind, &request, self.parameters)
+        let Key { goal, cost, update } = key;
+        let limits = net.device.limits();
+        let dropout = net.dropout();
+        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits, update, dropout };
+        let shared = self.shared();
+        Session::open(&mut self.engine, net.kind(&request), &request, shared)
+    }
+
+    const fn shared(&self) -> Shared {
+        Shared { parameters: self.parameters, state: self.moments.slot }
+    }
+
+    /// Starts the optimiser's memory from zeros, for a kind that remembers so many numbers of each of `len` parameters.
+    fn forget(&mut self, of: Option<&'static str>, remembers: usize, len: usize) -> Result<()> {
+        // Plans are bound to the old buffer.
+        let (training, others) = self.sessions.drain(..).partition(|(key, _)| key.goal == Goal::Train);
+        self.sessions = others;
+        let training: VecDeque<(Key, Session)> = training;
+        for (_, mut session) in training {
+            session.close(&mut self.engine);
+        }
+        let len = len.saturating_mul(remembers);
+        let slot = self.engine.alloc(&session::state_spec(len.max(1)))?;
+        let moments = Moments { slot, len, of, steps: 0 };
+        let old = std::mem::replace(&mut self.moments, moments);
+        self.engine.release(old.slot);
+        Ok(())
     }
 
     /// Keeps a session for later calls; the one not used for longest goes when there are many.
@@ -460,13 +675,21 @@ impl State {
 
 impl Session {
     /// One pass over rows given by the host.
-    fn step(&self, engine: &mut Engine, x: &[f32], y: &[f32], live: usize, hyper: Option<[f32; 4]>) -> Result<()> {
+    fn step(
+        &self,
+        engine: &mut Engine,
+        x: &[f32],
+        y: &[f32],
+        live: usize,
+        hyper: Option<&[f32]>,
+        taken: u64,
+    ) -> Result<()> {
         let live = u32::try_from(live).unwrap_or(u32::MAX);
-        self.write(engine, Role::Control, &[0, live, live, 0])?;
+        self.write(engine, Role::Control, &[0, live, live, session::low(taken)])?;
         self.write_rows(engine, Role::X, x)?;
         self.write_rows(engine, Role::Y, y)?;
         if let Some(hyper) = hyper {
-            self.write(engine, Role::Hyper, bytemuck::cast_slice(&hyper))?;
+            self.write(engine, Role::Hyper, bytemuck::cast_slice(hyper))?;
         }
         self.run(engine, 1)
     }
@@ -479,11 +702,7 @@ fn walk_all(engine: &mut Engine, resident: &Resident) -> Result<impl Future<Outp
     while left > 0 {
         left -= resident.submit(engine, left)?;
     }
-    Ok(resident.scores(engine))
-}
-
-pub(crate) fn evaluation(scores: &Scores, rows: usize) -> Evaluation {
-    Evaluation { cost: scores.mean_cost(), accuracy: scores.accuracy(), rows }
+    Ok(resident.scores(engine, resident.steps()))
 }
 
 /// The mean of a cost that was summed over `live` rows.
@@ -540,5 +759,13 @@ impl Network {
     /// As there.
     pub fn evaluate(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
         crate::blocking::block_on(self.evaluate_async(data, cost))
+    }
+
+    /// Blocking form of [`metrics_async`](Self::metrics_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn metrics(&self, data: &Dataset, cost: Cost) -> Result<Metrics> {
+        crate::blocking::block_on(self.metrics_async(data, cost))
     }
 }

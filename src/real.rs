@@ -24,6 +24,8 @@ pub trait Real:
     const ONE: Self;
     /// The constant or datum `x`, taken as exact.
     fn exact(x: f32) -> Self;
+    /// A constant of the mathematics, as near as this arithmetic has it.
+    fn constant(x: f64) -> Self;
     /// The value, rounded to `f32`.
     fn to_f32(self) -> f32;
     /// The value as `f64`.
@@ -32,10 +34,16 @@ pub trait Real:
     fn exp(self) -> Self;
     /// `ln x`.
     fn ln(self) -> Self;
-    /// `ln(1 + x)`.
+    /// `ln(1 + x)` for `0 <= x <= 1`.
     fn ln_1p(self) -> Self;
+    /// `e^x - 1` for `x <= 0`.
+    fn exp_m1(self) -> Self;
+    /// `Phi(-|x|)`, the part of the standard normal distribution that lies beyond `|x|` on one side.
+    fn normal_tail(self) -> Self;
     /// `tanh x`.
     fn tanh(self) -> Self;
+    /// The square root.
+    fn sqrt(self) -> Self;
     /// `|x|`.
     fn abs(self) -> Self;
     /// NaN or not. Comparisons are not enough: a shader compiler may assume that there is none.
@@ -48,13 +56,18 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $exp:path, $tanh:path) => {
+    ($t:ty, $exp:path, $tanh:path, $ln_1p:path, $exp_m1:path, $normal_tail:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             #[inline(always)]
             fn exact(x: f32) -> Self {
                 x.into()
+            }
+            #[inline(always)]
+            #[allow(clippy::cast_possible_truncation, clippy::cast_lossless, reason = "rounding is what this is for")]
+            fn constant(x: f64) -> Self {
+                x as Self
             }
             #[inline]
             #[allow(clippy::cast_possible_truncation, reason = "rounding to f32 is what this is for")]
@@ -75,11 +88,23 @@ macro_rules! real {
             }
             #[inline(always)]
             fn ln_1p(self) -> Self {
-                self.ln_1p()
+                $ln_1p(self)
+            }
+            #[inline(always)]
+            fn exp_m1(self) -> Self {
+                $exp_m1(self)
+            }
+            #[inline(always)]
+            fn normal_tail(self) -> Self {
+                $normal_tail(self)
             }
             #[inline(always)]
             fn tanh(self) -> Self {
                 $tanh(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                self.sqrt()
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -92,8 +117,8 @@ macro_rules! real {
         }
     };
 }
-real!(f32, exp, tanh);
-real!(f64, f64::exp, f64::tanh);
+real!(f32, exp, tanh, ln_1p, exp_m1, normal_tail);
+real!(f64, f64::exp, f64::tanh, f64::ln_1p, f64::exp_m1, normal_tail_f64);
 
 /// `e^x` in `f32`, within 2 ULP, with the same bits on every platform, and in a form that a compiler turns into SIMD: no
 /// branch, no call, no conversion. Below -87.3 it is 0, above 88.3 infinity.
@@ -131,8 +156,73 @@ pub(crate) fn tanh(x: f32) -> f32 {
     if x.abs() < 0.02 { x - x * x * x * 0.333_333_34 } else { t }
 }
 
+/// `ln(1 + e)` in `f32` for `0 <= e <= 1`, as the shaders have it: `2 artanh(e / (2 + e))` by its series.
+#[inline(always)]
+pub(crate) fn ln_1p(e: f32) -> f32 {
+    let s = e / (2.0 + e);
+    let q = s * s;
+    let p = 0.076_923_08 + q * 0.066_666_67;
+    let p = 0.111_111_11 + q * (0.090_909_09 + q * p);
+    let p = 0.333_333_34 + q * (0.2 + q * (0.142_857_15 + q * p));
+    2.0 * s + 2.0 * s * q * p
+}
+
+/// `e^x - 1` in `f32` for `x <= 0`, as the shaders have it: near 0 by its series.
+#[inline(always)]
+pub(crate) fn exp_m1(x: f32) -> f32 {
+    let p = 0.041_666_668 + x * (0.008_333_334 + x * 0.001_388_888_9);
+    let series = x + x * x * (0.5 + x * (0.166_666_67 + x * p));
+    let difference = exp(x) - 1.0;
+    if x > -0.2 { series } else { difference }
+}
+
+/// `Phi(-|x|)` in `f32`, as the shaders have it: `e^(-x^2/2)` times a polynomial of `t = 1 / (1 + 0.21 |x|)`, the form of Abramowitz
+/// and Stegun 7.1.26, fitted for the smallest relative error (`docs/normal_tail.py`).
+#[inline(always)]
+pub(crate) fn normal_tail(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.21 * x.abs());
+    let p = 0.285_453_4 + t * -0.072_033_97;
+    let p = -0.097_245_73 + t * (0.354_033_68 + t * (-0.334_189_65 + t * p));
+    let p = 0.083_707_705 + t * (0.085_129_41 + t * (0.068_790_04 + t * (0.126_355_16 + t * p)));
+    exp(-(0.5 * (x * x))) * (t * p)
+}
+
+fn normal_tail_f64(x: f64) -> f64 {
+    0.5 * libm::erfc(x.abs() * std::f64::consts::FRAC_1_SQRT_2)
+}
+
 #[cfg(test)]
 mod tests {
+    /// Many numbers of the range that each function is for, with its ends.
+    #[test]
+    fn the_other_functions_are_near_the_f64_ones() {
+        /// A name, the function and the `f64` one, the range, and the largest relative error.
+        type Row = (&'static str, fn(f32) -> f32, fn(f64) -> f64, [f32; 2], f64);
+        let rows: [Row; 3] = [
+            ("ln_1p", super::ln_1p, f64::ln_1p, [0.0, 1.0], 3.0),
+            ("exp_m1", super::exp_m1, f64::exp_m1, [-100.0, 0.0], 10.0),
+            // The exponent may be off by half a unit in its last place.
+            ("normal_tail", super::normal_tail, super::normal_tail_f64, [-6.0, 6.0], 24.0),
+        ];
+        for (name, got, want, [low, high], units) in rows {
+            let mut worst = 0.0_f64;
+            let tiny = (0..0x3e00_0000_u32).step_by(100_003).map(f32::from_bits);
+            let steps = (0..=60_000_u16).map(|i| low + (high - low) * (f32::from(i) / 60_000.0));
+            for x in steps.chain(tiny.flat_map(|x| [x, -x])).filter(|x| (low..=high).contains(x)) {
+                let (got, want) = (f64::from(got(x)), want(f64::from(x)));
+                let error = (got - want).abs() / want.abs().max(f64::from(f32::MIN_POSITIVE));
+                assert!(!error.is_nan(), "{name}({x})");
+                worst = worst.max(error / f64::from(f32::EPSILON));
+            }
+            println!("{name}: within {worst:.2} units of 2^-23");
+            assert!(worst < units, "{name}: {worst}");
+            assert!(got(f32::NAN).is_nan(), "{name}");
+        }
+        for x in [14.0, 100.0, 1e30, f32::MAX] {
+            assert!(super::normal_tail(x) < 1e-38 && super::normal_tail(-x) < 1e-38, "{x}");
+        }
+    }
+
     /// Every thousandth number, on both sides.
     #[test]
     fn exp_and_tanh_are_near_the_f64_ones() {

@@ -10,7 +10,7 @@
 //! | 3. output error | BP1 `delta^L = nabla_a C (.) f'(z^L)` | [`Network::deltas`] |
 //! | 4. backpropagate the error | BP2 `delta^l = ((w^(l+1))^T delta^(l+1)) (.) f'(z^l)` | [`Network::deltas`] |
 //! | 5. output: the gradient | BP3 `dC/db^l = delta^l`, BP4 `dC/dw^l = delta^l (a^(l-1))^T` | [`Network::backprop`] |
-//! | gradient descent | `w -> w - eta/m sum_x dC_x/dw`, the same for `b` | [`Network::update_mini_batch`] |
+//! | gradient descent | `w -> w - eta/m sum_x dC_x/dw`, the same for `b` | [`Network::update_mini_batch`]; [`Descent`] has the other optimisers |
 //!
 //! `(.)` is the elementwise (Hadamard) product. The notes count layers from 1, the input; lists here count from 0, as
 //! the notes' Python does: the lists of weights, biases, weighted inputs, errors and gradients start with layer 2,
@@ -18,6 +18,10 @@
 //! `sizes[l]` neurons to `sizes[l + 1]`.
 
 #![expect(clippy::needless_range_loop, reason = "the indices j, k and l are those of the equations")]
+
+mod descent;
+
+pub use descent::{Descent, penalised_gradient, penalty};
 
 use crate::error::{Error, Result};
 use crate::{Activation, Cost};
@@ -367,6 +371,15 @@ pub fn activation(f: Activation, z: &[f64]) -> Vec<f64> {
         Activation::Tanh => z.iter().map(|&z| z.tanh()).collect(),
         // `max(z, 0)` would be 0 for NaN.
         Activation::Relu => z.iter().map(|&z| if z < 0.0 { 0.0 } else { z }).collect(),
+        Activation::LeakyRelu => z.iter().map(|&z| if z < 0.0 { 0.01 * z } else { z }).collect(),
+        Activation::Elu => z.iter().map(|&z| if z < 0.0 { z.exp_m1() } else { z }).collect(),
+        Activation::Gelu => z.iter().map(|&z| z * normal_distribution(z)).collect(),
+        // (1 + tanh u) / 2 = sigmoid(2 u), without the cancellation
+        Activation::GeluTanh => z.iter().map(|&z| z * sigmoid(2.0 * gelu_u(z))).collect(),
+        Activation::Silu => z.iter().map(|&z| z * sigmoid(z)).collect(),
+        Activation::Softplus => {
+            z.iter().map(|&z| if z < 0.0 { z.exp().ln_1p() } else { z + (-z).exp().ln_1p() }).collect()
+        }
         Activation::Identity => z.to_vec(),
         Activation::Softmax => softmax(z),
     }
@@ -382,12 +395,39 @@ pub fn activation_prime(f: Activation, z: &[f64]) -> Result<Vec<f64>> {
         // 1 - tanh^2 = 1 / cosh^2, without the cancellation
         Activation::Tanh => z.iter().map(|z| 1.0 / z.cosh()).map(|s| s * s).collect(),
         Activation::Relu => z.iter().map(|&z| if z > 0.0 { 1.0 } else { 0.0 }).collect(),
+        Activation::LeakyRelu => z.iter().map(|&z| if z > 0.0 { 1.0 } else { 0.01 }).collect(),
+        Activation::Elu => z.iter().map(|&z| z.min(0.0).exp()).collect(),
+        Activation::Gelu => z.iter().map(|&z| normal_distribution(z) + z * normal_density(z)).collect(),
+        Activation::GeluTanh => z.iter().map(|&z| gelu_tanh_prime(z)).collect(),
+        Activation::Silu => z.iter().map(|&z| sigmoid(z) + z * sigmoid_prime(z)).collect(),
+        Activation::Softplus => z.iter().map(|&z| sigmoid(z)).collect(),
         Activation::Identity => vec![1.0; z.len()],
         Activation::Softmax => {
             let problem = "softmax has no elementwise derivative; it goes with a cost in which f' cancels".to_owned();
             return Err(Error::Architecture { problem });
         }
     })
+}
+
+/// `Phi(z) = (1 + erf(z / sqrt 2)) / 2 = erfc(-z / sqrt 2) / 2`; the second form does not cancel for `z < 0`.
+fn normal_distribution(z: f64) -> f64 {
+    0.5 * libm::erfc(-z / 2.0_f64.sqrt())
+}
+
+/// `phi(z) = e^(-z^2/2) / sqrt(2 pi)`.
+fn normal_density(z: f64) -> f64 {
+    (-0.5 * z * z).exp() / std::f64::consts::TAU.sqrt()
+}
+
+/// `u(z) = sqrt(2/pi) (z + 0.044715 z^3)`.
+fn gelu_u(z: f64) -> f64 {
+    std::f64::consts::FRAC_2_PI.sqrt() * (z + 0.044715 * z.powi(3))
+}
+
+/// The derivative of `z sigmoid(2 u(z))`.
+fn gelu_tanh_prime(z: f64) -> f64 {
+    let u_prime = std::f64::consts::FRAC_2_PI.sqrt() * (1.0 + 3.0 * 0.044715 * z * z);
+    sigmoid(2.0 * gelu_u(z)) + z * sigmoid_prime(2.0 * gelu_u(z)) * 2.0 * u_prime
 }
 
 /// `softplus(z) = ln(1 + e^z)`, with an exponential that never overflows.

@@ -1,19 +1,28 @@
 //! A plan with its buffers on an engine: what a network calls, and what training and evaluation loop over.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Engine, Prepared, Slot, buffer};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::plan::{Format, Plan, PlanKind, Request, Role, Source};
+use crate::plan::{BufferSpec, Format, Place, Plan, PlanKind, Request, Role, Source};
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
 
 /// Steps of the longest submission: recording more would cost memory for nothing.
 pub(crate) const MOST_STEPS: usize = 4096;
+
+/// The buffers of a network that its plans share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared {
+    pub(crate) parameters: Slot,
+    /// What the optimiser remembers.
+    pub(crate) state: Slot,
+}
 
 /// A prepared plan, and which of its buffers are its own.
 #[derive(Debug)]
@@ -22,21 +31,41 @@ pub(crate) struct Session {
     owned: Vec<Slot>,
 }
 
+impl Shared {
+    const fn of(self, role: Role) -> Option<Slot> {
+        match role {
+            Role::Parameters => Some(self.parameters),
+            Role::State => Some(self.state),
+            _ => None,
+        }
+    }
+}
+
 impl Session {
-    /// Builds the plan and allocates its buffers, but for the parameters.
-    pub(crate) fn open(engine: &mut Engine, kind: PlanKind, request: &Request<'_>, parameters: Slot) -> Result<Self> {
-        let plan = Plan::new(kind, request)?;
+    /// Builds the plan and allocates its buffers, but for the shared ones.
+    pub(crate) fn open(engine: &mut Engine, kind: PlanKind, request: &Request<'_>, shared: Shared) -> Result<Self> {
+        Self::with_plan(engine, Plan::new(kind, request)?, Some(shared))
+    }
+
+    /// Allocates the buffers of a plan, but for the shared ones where they are given.
+    pub(crate) fn with_plan(engine: &mut Engine, plan: Plan, shared: Option<Shared>) -> Result<Self> {
         let mut owned = Vec::with_capacity(plan.buffers.len());
         let mut slots = Vec::with_capacity(plan.buffers.len());
         for spec in &plan.buffers {
-            if spec.role == Role::Parameters {
-                slots.push(parameters);
+            if let Some(slot) = shared.and_then(|shared| shared.of(spec.role)) {
+                slots.push(slot);
                 continue;
             }
             match engine.alloc(spec) {
                 Ok(slot) => {
                     owned.push(slot);
                     slots.push(slot);
+                    if !spec.head.is_empty()
+                        && let Err(error) = engine.write(slot, 0, &spec.head)
+                    {
+                        owned.into_iter().for_each(|slot| engine.release(slot));
+                        return Err(error);
+                    }
                 }
                 Err(error) => {
                     owned.into_iter().for_each(|slot| engine.release(slot));
@@ -62,15 +91,24 @@ impl Session {
         self.prepared.plan.rows
     }
 
-    /// The slot and length of the buffer with this role, where the plan has one.
-    fn find(&self, role: Role) -> Option<(Slot, usize)> {
-        let id = self.prepared.plan.buffer(role)?;
-        Some((self.prepared.slots[id.0], self.prepared.plan.buffers[id.0].len))
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.prepared.plan
+    }
+
+    /// The slot, offset and length of what the role says, where the plan has it.
+    fn find(&self, role: Role, network: usize) -> Option<(Slot, usize, usize)> {
+        let Place { buffer, offset, len } = self.prepared.plan.place(role, network)?;
+        Some((self.prepared.slots[buffer.0], offset, len))
     }
 
     pub(crate) fn write(&self, engine: &mut Engine, role: Role, words: &[u32]) -> Result<()> {
-        match self.find(role) {
-            Some((slot, _)) => engine.write(slot, 0, words),
+        self.write_of(engine, role, 0, words)
+    }
+
+    /// As [`write`](Self::write), what belongs to one network of a population.
+    pub(crate) fn write_of(&self, engine: &mut Engine, role: Role, network: usize, words: &[u32]) -> Result<()> {
+        match self.find(role, network) {
+            Some((slot, offset, _)) => engine.write(slot, offset, words),
             None => Ok(()),
         }
     }
@@ -78,17 +116,24 @@ impl Session {
     /// Writes live rows, and zeros in the rows after them: what an earlier call left there could overflow under today's
     /// parameters, and 0 times infinity is not 0.
     pub(crate) fn write_rows(&self, engine: &mut Engine, role: Role, numbers: &[f32]) -> Result<()> {
-        let Some((slot, len)) = self.find(role) else { return Ok(()) };
-        engine.write_f32(slot, 0, numbers)?;
+        let Some((slot, offset, len)) = self.find(role, 0) else { return Ok(()) };
+        engine.write_f32(slot, offset, numbers)?;
         if numbers.len() < len {
-            engine.write(slot, numbers.len(), &vec![0; len - numbers.len()])?;
+            engine.write(slot, offset + numbers.len(), &vec![0; len - numbers.len()])?;
         }
         Ok(())
     }
 
-    /// Runs the whole plan this many times, as one submission.
+    /// Trains (or evaluates, or predicts) this many mini-batches, as one submission.
     pub(crate) fn run(&self, engine: &mut Engine, times: usize) -> Result<()> {
-        engine.run(&self.prepared, 0..self.prepared.plan.steps.len(), times)
+        let mut left = times;
+        let rounds = self.prepared.plan.rounds.iter().map(|round| {
+            let times = left / round.advances;
+            left %= round.advances;
+            (round.steps.clone(), times)
+        });
+        let parts: Vec<_> = rounds.filter(|&(_, times)| times > 0).collect();
+        engine.run(&self.prepared, &parts)
     }
 
     /// The first `len` words of the buffer with this role; none where the plan has no such buffer.
@@ -98,7 +143,7 @@ impl Session {
         role: Role,
         len: usize,
     ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
-        let read = self.find(role).map(|(slot, _)| engine.read(slot, len));
+        let read = self.find(role, 0).map(|(slot, offset, _)| engine.read(slot, offset, len));
         async move {
             match read {
                 Some(read) => read.await,
@@ -156,10 +201,28 @@ pub(crate) struct Scores {
     /// Summed over the rows of the step.
     pub(crate) cost: Vec<f32>,
     pub(crate) right: Vec<u32>,
+    /// Answers counted over all steps, and two sums of errors an output and step, where the plan's goal has them.
+    pub(crate) counts: Vec<u32>,
+    pub(crate) errors: Vec<f32>,
+    /// Rows walked through.
     len: usize,
 }
 
 impl Scores {
+    /// From the words of [`Role::Scores`], two a step.
+    fn of(words: &[u32], len: usize) -> Self {
+        let (pairs, _) = words.as_chunks::<2>();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, exact in an f32")]
+        let right = pairs.iter().map(|pair| f32::from_bits(pair[1]) as u32).collect();
+        Self {
+            cost: pairs.iter().map(|pair| f32::from_bits(pair[0])).collect(),
+            right,
+            counts: Vec::new(),
+            errors: Vec::new(),
+            len,
+        }
+    }
+
     /// The mean over all rows.
     pub(crate) fn mean_cost(&self) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
@@ -187,12 +250,12 @@ impl Resident {
         engine: &mut Engine,
         kind: PlanKind,
         request: &Request<'_>,
-        parameters: Slot,
+        shared: Shared,
         words: &Words,
     ) -> Result<Self> {
         let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
         let rows = request.rows;
-        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, parameters)?;
+        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, shared)?;
         let written = session
             .write(engine, Role::Inputs, &words.inputs)
             .and_then(|()| session.write(engine, Role::Targets, &words.targets));
@@ -205,6 +268,32 @@ impl Resident {
         }
     }
 
+    /// As [`open`](Self::open), for a plan that trains a population; its parameters are its own.
+    pub(crate) fn open_population(engine: &mut Engine, plan: Plan, words: &Words) -> Result<Self> {
+        let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
+        let steps = len.div_ceil(plan.rows);
+        let mut session = Session::with_plan(engine, plan, None)?;
+        let written = session
+            .write(engine, Role::Inputs, &words.inputs)
+            .and_then(|()| session.write(engine, Role::Targets, &words.targets));
+        match written {
+            Ok(()) => Ok(Self { session, len, steps, chunk: 1 }),
+            Err(error) => {
+                session.close(engine);
+                Err(error)
+            }
+        }
+    }
+
+    /// Examples of the data set.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) const fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Gives the data set's buffers back.
     pub(crate) fn close(&mut self, engine: &mut Engine) {
         self.session.close(engine);
@@ -214,19 +303,32 @@ impl Resident {
         self.steps
     }
 
-    /// Back to the first step, with this order of the examples and these four numbers a step.
-    pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32]) -> Result<()> {
+    /// Back to the first step, with this order of the examples and these numbers of each step, by an optimiser that has taken so
+    /// many steps.
+    pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32], taken: u64) -> Result<()> {
+        self.start_of(engine, 0, order, hyper, taken)
+    }
+
+    /// As [`start`](Self::start), one network of a population.
+    pub(crate) fn start_of(
+        &self,
+        engine: &mut Engine,
+        network: usize,
+        order: &[u32],
+        hyper: &[f32],
+        taken: u64,
+    ) -> Result<()> {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = self.session.rows().min(self.len);
-        self.session.write(engine, Role::Control, &[0, word(live), word(self.len), 0])?;
-        self.session.write(engine, Role::Order, order)?;
-        self.session.write(engine, Role::Hyper, bytemuck::cast_slice(hyper))
+        self.session.write_of(engine, Role::Control, network, &[0, word(live), word(self.len), low(taken)])?;
+        self.session.write_of(engine, Role::Order, network, order)?;
+        self.session.write_of(engine, Role::Hyper, network, bytemuck::cast_slice(hyper))
     }
 
     /// As [`start`](Self::start), for an evaluation: the order of the data set.
     pub(crate) fn start_in_order(&self, engine: &mut Engine) -> Result<()> {
         let order: Vec<u32> = (0..u32::try_from(self.len).unwrap_or(u32::MAX)).collect();
-        self.start(engine, &order, &[])
+        self.start(engine, &order, &[], 0)
     }
 
     /// Submits the next steps of the walk, at most `left`, and says how many.
@@ -255,16 +357,68 @@ impl Resident {
         self.chunk = wanted.clamp(1, (self.chunk * 4).min(MOST_STEPS));
     }
 
-    /// The scores of the walk, after its last step.
-    pub(crate) fn scores(&self, engine: &mut Engine) -> impl Future<Output = Result<Scores>> + use<> {
-        let cost = self.session.read(engine, Role::StepCost, self.steps);
-        let right = self.session.read(engine, Role::StepRight, self.steps);
+    /// Submits the first `most` steps of the walk, with two submissions in flight, or as many as there are before `is_up`, and at least
+    /// one submission. Says how many; `None` if the callback ended it before the last was done. Adds them to `counted` as they are
+    /// submitted, so that they are counted too where this future is dropped on its way.
+    pub(crate) async fn walk(
+        &mut self,
+        engine: &mut Engine,
+        counted: &mut u64,
+        most: usize,
+        is_up: impl Fn() -> bool,
+        mut progress: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Option<usize>> {
+        let mut submitted = 0;
+        let mut done = 0;
+        let mut in_flight = None;
+        let mut watch = Stopwatch::start();
+        while submitted < most && (submitted == 0 || !is_up()) {
+            let count = self.submit(engine, most - submitted)?;
+            submitted += count;
+            *counted += count as u64;
+            let earlier = in_flight.replace((count, engine.done()));
+            if let Some((count, finished)) = earlier {
+                finished.await?;
+                self.adapt(count, watch.elapsed());
+                watch = Stopwatch::start();
+                done += count;
+                if progress(done).is_break() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(submitted))
+    }
+
+    /// The scores of each network of a population, after the last step.
+    pub(crate) fn scores_of_all(&self, engine: &mut Engine) -> impl Future<Output = Result<Vec<Scores>>> + use<> {
+        let each = 2 * self.steps;
+        let scores = self.session.read(engine, Role::Scores, each * self.session.plan().networks);
         let len = self.len;
+        async move { Ok(scores.await?.chunks(each).map(|words| Scores::of(words, len)).collect()) }
+    }
+
+    /// The scores of the walk's first `steps` steps, after the last of them was submitted.
+    pub(crate) fn scores(&self, engine: &mut Engine, steps: usize) -> impl Future<Output = Result<Scores>> + use<> {
+        let scores = self.session.read(engine, Role::Scores, 2 * steps);
+        let [counts, errors] = [Role::Counts, Role::StepErrors].map(|role| {
+            let len = self.session.find(role, 0).map_or(0, |(_, _, len)| len);
+            self.session.read(engine, role, len)
+        });
+        let len = self.len.min(steps.saturating_mul(self.session.rows()));
         async move {
-            let cost = cost.await?.into_iter().map(f32::from_bits).collect();
-            Ok(Scores { cost, right: right.await?, len })
+            let scores = Scores::of(&scores.await?, len);
+            let counts = counts.await?;
+            let errors = errors.await?.into_iter().map(f32::from_bits).collect();
+            Ok(Scores { counts, errors, ..scores })
         }
     }
+}
+
+/// What the kernels are told of a count of steps: random bits repeat after 2^32 of them.
+#[allow(clippy::cast_possible_truncation, reason = "the low half")]
+pub(crate) const fn low(steps: u64) -> u32 {
+    steps as u32
 }
 
 /// Measures a submission: the clock of a browser is not at hand in the standard library there.
@@ -292,6 +446,11 @@ impl Stopwatch {
 /// The parameter arena.
 pub(crate) fn parameters(engine: &mut Engine, len: usize) -> Result<Slot> {
     engine.alloc(&buffer("params", len, Element::F32))
+}
+
+/// The buffer of what an optimiser remembers.
+pub(crate) fn state_spec(len: usize) -> BufferSpec {
+    buffer("state", len, Element::F32)
 }
 
 /// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data, and so small that the

@@ -18,7 +18,7 @@ const EPS: f64 = 1e-5;
 const TOLERANCE: f64 = 1e-7;
 /// A gradient below this norm would agree with anything.
 const TINY: f64 = 1e-3;
-/// How far from its kink the weighted input of a `relu` must stay, far more than a step moves it.
+/// How far from its kink the weighted input of a `relu` and its kin must stay, far more than a step moves it.
 const MARGIN: f64 = 1e-2;
 
 /// The error as a fraction of `norm`, if it is one that a right gradient has. NaN fails both comparisons.
@@ -157,13 +157,18 @@ fn random_case(sizes: &[usize], activations: &[Activation], cost: Cost, seed: u6
     panic!("no seed near {seed} suits the ReLUs of {activations:?}");
 }
 
-/// Whether each layer of `relu` has weighted inputs on both sides of the kink, and none within [`MARGIN`] of it.
+/// Whether the slope, or the slope of the slope, jumps at 0.
+const fn has_kink(f: Activation) -> bool {
+    matches!(f, Activation::Relu | Activation::LeakyRelu | Activation::Elu)
+}
+
+/// Whether each layer of `relu` and its kin has weighted inputs on both sides of the kink, and none within [`MARGIN`] of it.
 fn relus_are_exercised(net: &Network, examples: &[Example]) -> bool {
     let zs: Vec<Layers> = examples
         .iter()
         .map(|(x, _)| net.weighted_inputs_and_activations(x).expect("an input of the right length").0)
         .collect();
-    net.activations().iter().enumerate().filter(|(_, f)| **f == Activation::Relu).all(|(l, _)| {
+    net.activations().iter().enumerate().filter(|(_, f)| has_kink(**f)).all(|(l, _)| {
         let z = || zs.iter().flat_map(|zs| &zs[l]);
         z().any(|z| *z > 0.0) && z().any(|z| *z < 0.0) && z().all(|z| z.abs() >= MARGIN)
     })
@@ -195,7 +200,7 @@ fn gradients_along_random_directions() {
             }
         }
     }
-    tally.expect("directional derivatives", 3 * 4 * 6 * 4 * 3);
+    tally.expect("directional derivatives", 3 * 10 * 12 * 4 * 3);
 }
 
 #[test]
@@ -212,7 +217,7 @@ fn every_single_parameter() {
             }
         }
     }
-    tally.expect("networks checked parameter by parameter", 2 * 4 * 6);
+    tally.expect("networks checked parameter by parameter", 2 * 10 * 12);
 }
 
 #[test]
@@ -224,7 +229,7 @@ fn derivatives_of_the_activations() {
             // A factor from above as in BP2, and never 1, which would hide one that is lost or squared.
             let upstream: f64 = rng.random_range(1.5..3.0) * if rng.random() { 1.0 } else { -1.0 };
             let mut z: f64 = rng.random_range(-4.0..4.0);
-            if f == Activation::Relu && z.abs() < MARGIN {
+            if has_kink(f) && z.abs() < MARGIN {
                 z += 2.0 * MARGIN;
             }
             let weighted = |z: f64| upstream * activation(f, &[z])[0];
@@ -233,7 +238,7 @@ fn derivatives_of_the_activations() {
             tally.add(&format!("{f} at {z}"), compare(claimed, estimate, upstream.abs()));
         }
     }
-    tally.expect("derivatives of activations", 4 * 200);
+    tally.expect("derivatives of activations", 10 * 200);
 }
 
 /// BP1 for every output and cost, with the derivative of the activation, softmax included, taken by differences:
@@ -260,7 +265,7 @@ fn output_errors_from_the_derivative_of_the_cost() {
             }
         }
     }
-    tally.expect("output errors", 6 * 10 * 5 * 3);
+    tally.expect("output errors", 12 * 10 * 5 * 3);
 }
 
 /// Outputs pushed to `z = +-30` and beyond by their biases. A cost computed by another formula than its gradient shows
@@ -287,7 +292,7 @@ fn value_and_gradient_agree_where_outputs_saturate() {
             }
         }
     }
-    tally.expect("saturated outputs", 3 * 4);
+    tally.expect("saturated outputs", 3 * 10);
     assert_eq!(flat_cases, 3 * 2);
 }
 

@@ -242,7 +242,7 @@ fn grids_fold_without_losing_a_group() {
         let limits = Limits { max_groups, ..Limits::HOST };
         let most = u64::from(max_groups) * u64::from(max_groups);
         for groups in [0, 1, 2, 3, 4, 7, 8, 9, 49, 50, 65_535, 65_536, 1 << 31, u64::from(u32::MAX), 1 << 40] {
-            match limits.grid(Kernel::Sgd, groups) {
+            match limits.grid(Kernel::Update, groups) {
                 Ok([x, y]) => {
                     let made = u64::from(x) * u64::from(y);
                     assert!(x <= max_groups && y <= max_groups && made >= groups, "{max_groups}, {groups}: {x} x {y}");
@@ -255,7 +255,7 @@ fn grids_fold_without_losing_a_group() {
         }
     }
     let none = Limits { max_groups: 0, ..Limits::HOST };
-    assert!(matches!(none.grid(Kernel::Sgd, 1), Err(Error::Limit { need: 1, have: 0, .. })));
+    assert!(matches!(none.grid(Kernel::Update, 1), Err(Error::Limit { need: 1, have: 0, .. })));
 }
 
 // ---- errors -----------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@
 mod common;
 
 use common::nets::{Arch, elementwise, pairings};
-use wgrad::kernel::{Access, Element, Tiling};
-use wgrad::plan::{BufferId, Format, Goal, Limits, Plan, PlanKind, Request, Source};
+use wgrad::kernel::{Access, Element, Kernel, Tiling};
+use wgrad::plan::{BufferId, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Round, Rule, Source, Update};
 use wgrad::verify::{DeviceRunner, Lockstep, Runner, Worst, lockstep};
 use wgrad::{Activation, Cost, Device, Error, Result};
 
@@ -24,12 +24,13 @@ const SOURCES: [Source; 3] = [
     Source::Dataset { len: EXAMPLES, inputs: Format::F32, targets: Format::F32 },
 ];
 
-/// One layer with each pairing of output and cost; two and three layers, so that each activation is hidden under each cost.
+/// One layer with each pairing of output and cost; two and three layers, so that each activation is hidden at either place.
 fn nets() -> Vec<Arch> {
     let hidden = elementwise();
     let mut nets = Vec::new();
     for (i, (output, cost)) in pairings().into_iter().enumerate() {
-        let [f, g] = [hidden[i % 4], hidden[(i + 1 + i / 4) % 4]];
+        let n = hidden.len();
+        let [f, g] = [hidden[i % n], hidden[(i + 1 + i / n) % n]];
         nets.push(Arch::new(5, &[(3, output)], cost));
         nets.push(Arch::new(9, &[(6, f), (4, output)], cost));
         nets.push(Arch::new(6, &[(10, g), (5, f), (3, output)], cost));
@@ -41,7 +42,12 @@ fn nets() -> Vec<Arch> {
 fn plan(arch: &Arch, kind: PlanKind, goal: Goal, source: Source, limits: Limits) -> Plan {
     let net = arch.build(&Device::cpu(), kind, 1);
     let request = Request { limits, ..net.request(goal, arch.cost, source, ROWS) };
-    Plan::new(kind, &request).expect("a plan that can be")
+    let mut plan = Plan::new(kind, &request).expect("a plan that can be");
+    // Lockstep compares the round of one training step; here a plan has no other.
+    let round = plan.rounds.pop().expect("a round");
+    plan.steps = plan.steps[round.steps.clone()].to_vec();
+    plan.rounds = vec![Round { steps: 0..plan.steps.len(), ..round }];
+    plan
 }
 
 fn runner(device: &Device, plan: &Plan) -> DeviceRunner {
@@ -93,9 +99,80 @@ fn the_nets_have_every_activation_and_pairing() {
 
 #[test]
 fn cpu_against_itself() {
-    let (plans, total) = walk(&Device::cpu(), &[Goal::Predict, Goal::Cost, Goal::Gradients, Goal::Train]);
-    assert_eq!(plans, nets().len() * 2 * 4 * 3);
+    let (plans, total) =
+        walk(&Device::cpu(), &[Goal::Predict, Goal::Cost, Goal::Answers, Goal::Errors, Goal::Gradients, Goal::Train]);
+    assert_eq!(plans, nets().len() * 3 * 6 * 3);
     assert!(total.worst.elements > 100_000, "{}", total.worst.elements);
+}
+
+/// Every rule, with and without bounds on gradients and weights, at once and by way of written gradients.
+#[test]
+fn every_update() {
+    let arch = Arch::new(9, &[(6, Activation::Tanh), (4, Activation::Sigmoid)], Cost::Quadratic);
+    let (rows, source) = (120, Source::Dataset { len: 270, inputs: Format::F32, targets: Format::F32 });
+    for device in common::devices() {
+        let (mut plans, mut worst) = (0, Worst::default());
+        for (kind, rule) in PlanKind::ALL.iter().flat_map(|&kind| Rule::ALL.map(|rule| (kind, rule))) {
+            for [clip_norm, max_norm, cut] in
+                [[false; 3], [true, false, false], [false, true, false], [true, true, true]]
+            {
+                let net = arch.build(&Device::cpu(), kind, 1);
+                let update = Update { rule, clip_norm, max_norm };
+                // So few rounds of a loop that gradients are summed in parts.
+                let few = if device.limits().tiling == Tiling::Registers { 130 } else { 35 };
+                let limits = device.limits();
+                let limits = Limits { max_iterations: if cut { few } else { limits.max_iterations }, ..limits };
+                let request = Request { limits, update, ..net.request(Goal::Train, arch.cost, source, rows) };
+                let plan = Plan::new(kind, &request).expect("a plan that can be");
+                assert_eq!(plan.steps.iter().any(|step| step.label.contains("gradient, terms 0..")), cut);
+                let (mut a, mut b) = (runner(&Device::cpu(), &plan), runner(&device, &plan));
+                let report = lockstep(&plan, &mut a, &mut b, 5, 3)
+                    .unwrap_or_else(|error| panic!("{device}, {kind} plan, {update:?}: {error}"));
+                worst.merge(&report.worst);
+                plans += 1;
+            }
+        }
+        println!("CPU backend against {device}: {plans} updates, worst: {worst}");
+        assert!(worst.passed() && plans == PlanKind::ALL.len() * 5 * 4);
+    }
+}
+
+/// Dropout of one hidden layer and of both, in every plan.
+#[test]
+fn dropout() {
+    let arch = Arch::new(
+        9,
+        &[(10, Activation::Tanh), (6, Activation::Gelu), (4, Activation::Softmax)],
+        Cost::CategoricalCrossEntropy,
+    );
+    for device in common::devices() {
+        let mut plans = 0;
+        for (kind, rates) in
+            PlanKind::ALL.iter().flat_map(|&kind| [&[0.5_f32][..], &[0.2, 0.7]].map(|rates| (kind, rates)))
+        {
+            for source in SOURCES {
+                let net = arch.build(&Device::cpu(), kind, 1);
+                let dropout = Dropout { rates, seed: 77 };
+                let limits = device.limits();
+                let request = Request { limits, dropout, ..net.request(Goal::Train, arch.cost, source, ROWS) };
+                let plan = Plan::new(kind, &request).expect("a plan that can be");
+                // The activation and its error, each.
+                let drops = plan.steps.iter().filter(|step| step.kernel == Kernel::Dropout).count();
+                assert_eq!(drops, 2 * rates.len(), "{kind} plan");
+                let (mut a, mut b) = (runner(&Device::cpu(), &plan), runner(&device, &plan));
+                lockstep(&plan, &mut a, &mut b, 6, passes(source))
+                    .unwrap_or_else(|error| panic!("{device}, {kind} plan, {rates:?}: {error}"));
+                // Nothing is dropped where nothing is learned.
+                for goal in [Goal::Predict, Goal::Cost, Goal::Gradients] {
+                    let plan = Plan::new(kind, &Request { goal, ..request }).expect("a plan that can be");
+                    assert!(plan.steps.iter().all(|step| step.kernel != Kernel::Dropout));
+                }
+                plans += 1;
+            }
+        }
+        println!("CPU backend against {device}: {plans} plans with dropout");
+        assert_eq!(plans, PlanKind::ALL.len() * 2 * 3);
+    }
 }
 
 #[test]
@@ -104,8 +181,9 @@ fn cpu_against_each_adapter() {
         assert_ne!(device.adapter(), Device::cpu().adapter(), "both sides are the same");
         for tiling in [Tiling::Workgroup, Tiling::Registers] {
             println!("{tiling:?} tiling:");
-            let (plans, total) = walk(&device.clone().with_tiling(tiling), &[Goal::Gradients, Goal::Train]);
-            assert_eq!(plans, nets().len() * 2 * 2 * 3);
+            let (plans, total) =
+                walk(&device.clone().with_tiling(tiling), &[Goal::Answers, Goal::Errors, Goal::Gradients, Goal::Train]);
+            assert_eq!(plans, nets().len() * 3 * 4 * 3);
             assert!(total.worst.elements > 50_000, "{}", total.worst.elements);
         }
     }
@@ -143,13 +221,13 @@ impl Faulty {
     fn spoil(&mut self, step: usize) -> Result<()> {
         let step = &self.plan.steps[step];
         let written = step.bindings.iter().zip(step.kernel.info().bindings);
-        let written: Vec<_> = written.filter(|(_, b)| b.access != Access::In).collect();
+        let written: Vec<_> = written.filter(|(_, b)| !matches!(b.access, Access::In | Access::Scratch)).collect();
         let (&id, binding) = written[self.at % written.len()];
         let mut words = pollster::block_on(self.inner.read(id))?;
         let place = (self.at * 7 + 3) % words.len();
         words[place] = match (self.fault, binding.element) {
-            (Fault::Nan, Element::F32) => 0x7fc0_0001,
-            (_, Element::F32) => {
+            (Fault::Nan, Element::F32 | Element::F32x4) => 0x7fc0_0001,
+            (_, Element::F32 | Element::F32x4) => {
                 let x = f32::from_bits(words[place]);
                 // Far beyond rounding, far below what one would see in a training curve.
                 (if x.is_nan() { 1.0 } else { x + 2e-4 * x.abs().max(1.0) }).to_bits()

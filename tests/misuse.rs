@@ -291,7 +291,7 @@ fn training_that_cannot_be() {
             ControlFlow::Continue(())
         });
         let history = endless.fit(&mut net, &data, Some(&data)).expect("training");
-        assert_eq!((history.epochs.len(), history.stopped), (3, true), "{device}");
+        assert_eq!((history.epochs.len(), history.stopped()), (3, true), "{device}");
         let mut run = trainer().batch_size(4).start(&mut net, &data).expect("a run");
         for budget in [Duration::ZERO, Duration::MAX, Duration::ZERO, Duration::MAX] {
             assert!(run.step_for(budget).expect("a slice").steps <= 2, "{device}: {budget:?}");

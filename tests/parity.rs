@@ -80,12 +80,12 @@ fn gpu_kernels() {
     }
 }
 
-/// Three workgroups a dimension: grids of up to nine workgroups have to fold.
+/// Eight workgroups a dimension: grids of up to 64 workgroups have to fold.
 #[test]
 fn gpu_kernels_on_folded_grids() {
     for device in common::adapters() {
-        let device = device.with_limits(Limits { max_groups: 3, ..Limits::HOST });
-        let shapes = [[3, 17, 11], [7, 8, 24], [4, 20, 20], [9, 5, 5]];
+        let device = device.with_limits(Limits { max_groups: 8, ..Limits::HOST });
+        let shapes = [[24, 17, 41], [17, 40, 24], [40, 20, 20], [33, 21, 13], [64, 50, 64]];
         let check = check_kernels(&device, &shapes, 3).expect("the device runs every kernel");
         println!("{device}: {} cases on folded grids", check.cases());
         assert_passed(&check);

@@ -6,7 +6,7 @@ mod common;
 
 use common::nets::Numbers;
 use wgrad::kernel::{Access, Element};
-use wgrad::plan::{BufferId, Format, Goal, Limits, Plan, PlanKind, Request, Source};
+use wgrad::plan::{BufferId, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Source, Update};
 use wgrad::verify::{DeviceRunner, Runner, check_kernels, lockstep};
 use wgrad::{Activation, Cost, Dataset, Device, Error, Layer, Network, Result};
 
@@ -17,7 +17,11 @@ fn net(device: &Device) -> Network {
 
 fn plan(layers: &[Layer], source: Source, limits: Limits) -> Result<Plan> {
     let goal = Goal::Train;
-    Plan::new(PlanKind::Fused, &Request { layers, cost: Some(Cost::Quadratic), goal, source, rows: 4, limits })
+    let (cost, update) = (Some(Cost::Quadratic), Update::default());
+    Plan::new(
+        PlanKind::Fused,
+        &Request { layers, cost, goal, source, rows: 4, limits, update, dropout: Dropout::default() },
+    )
 }
 
 const SOURCE: Source = Source::Dataset { len: 8, inputs: Format::U8, targets: Format::Label };
@@ -92,7 +96,7 @@ fn a_plan_with_the_wrong_bindings_is_refused() {
                 |plan, at| {
                     let id = plan.steps[at].bindings[0];
                     let other = match plan.buffers[id.0].element {
-                        Element::F32 => Element::U32,
+                        Element::F32 | Element::F32x4 => Element::U32,
                         Element::U32 => Element::F32,
                     };
                     plan.buffers[id.0].element = other;

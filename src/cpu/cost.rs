@@ -31,6 +31,7 @@ pub(crate) fn cost_value<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T],
 }
 
 /// The cost of one row.
+#[inline(always)]
 pub(crate) fn row_cost<T: Real>(p: &Params, y: &[T], a: &[T], z: &[T]) -> T {
     let cost = Cost::from_code(p.cost);
     let log_sum = if cost == Cost::CategoricalCrossEntropy {
@@ -53,35 +54,38 @@ pub(crate) fn count_right<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T]
 
 /// Whether the largest output is where the target is largest (the first of equals); with one output, whether both lie on the
 /// same side of the middle of its range. A row with a NaN is never right.
+#[inline(always)]
 pub(crate) fn row_right<T: Real>(p: &Params, y: &[T], a: &[T]) -> bool {
     if a.iter().any(|a| a.is_nan()) {
         return false;
     }
     if let ([a], [y]) = (a, y) {
-        let tanh = Activation::from_code(p.activation) == Activation::Tanh;
-        let middle = if tanh { T::ZERO } else { T::exact(0.5) };
-        return (*a >= middle) == (*y >= middle);
+        return (*a >= middle(p)) == (*y >= middle(p));
     }
     argmax(a) == argmax(y)
 }
 
+/// The middle of the range of an output that tells two classes apart.
+pub(super) fn middle<T: Real>(p: &Params) -> T {
+    let tanh = Activation::from_code(p.activation) == Activation::Tanh;
+    if tanh { T::ZERO } else { T::exact(0.5) }
+}
+
 /// Where the first of the largest is.
+#[inline(always)]
 pub(crate) fn argmax<T: PartialOrd>(row: &[T]) -> usize {
     (1..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best })
 }
 
-/// What [`tally`] writes.
-pub(crate) struct Steps<'a, T> {
-    pub(crate) cost: &'a mut [T],
-    pub(crate) right: &'a mut [u32],
-}
-
 /// The rows' costs and right answers, added up into the place of this step; then, if `p.count` is 1, `control`
 /// moves on to the next mini-batch.
-pub(crate) fn tally<T: Real>(p: &Params, control: &mut [u32], costs: &[T], rights: &[u32], steps: Steps<'_, T>) {
+pub(crate) fn tally<T: Real>(p: &Params, control: &mut [u32], costs: &[T], rights: &[u32], scores: &mut [T]) {
     let (rows, step) = (p.rows as usize, control[0]);
-    steps.cost[step as usize] = costs[..rows].iter().fold(T::ZERO, |sum, &c| sum + c);
-    steps.right[step as usize] = rights[..rows].iter().sum();
+    let [cost, right] = [0, 1].map(|which| 2 * step as usize + which);
+    scores[cost] = costs[..rows].iter().fold(T::ZERO, |sum, &c| sum + c);
+    #[allow(clippy::cast_precision_loss, reason = "rows are at most 2^24, so their count is exact")]
+    let count = rights[..rows].iter().sum::<u32>() as f32;
+    scores[right] = T::exact(count);
     if p.count == 1 {
         control[0] = step + 1;
         control[1] = p.rows.min(control[2] - (step + 1).saturating_mul(p.rows).min(control[2]));

@@ -1,9 +1,12 @@
 //! CPU functions of `shaders/dense.wgsl`, the fused kernels: the meaning, where the shader is the method. Each is the
 //! composition of the textbook kernels that it fuses. Shapes as stated there.
 
+use super::activation::times_prime;
 use super::cost::{row_cost, row_right};
 use super::matmul::{bias_gradient, matmul_nn, matmul_nt, outer_products};
+use super::update::{Part, arenas, numbers, part};
 use crate::kernel::Params;
+use crate::optimizer::Rule;
 use crate::real::Real;
 use crate::{Activation, Cost};
 
@@ -24,6 +27,7 @@ pub(crate) struct OutputErrorOut<'a, T> {
 }
 
 /// `delta = (a - y) (.) f'(z) / live` (BP1; without `f'` for the cross-entropies), the row's cost, and whether it is right.
+#[inline(always)]
 pub(crate) fn output_error<T: Real>(
     p: &Params,
     control: &[u32],
@@ -36,36 +40,31 @@ pub(crate) fn output_error<T: Real>(
     let f = Activation::from_code(p.activation);
     #[allow(clippy::cast_precision_loss, reason = "the shader converts it in the same way")]
     let live = T::exact(control[1] as f32);
-    for b in 0..p.rows as usize {
-        let row = b * outputs..(b + 1) * outputs;
-        if b >= control[1] as usize {
-            out.delta[row].fill(T::ZERO);
-            out.row_cost[b] = T::ZERO;
-            out.row_right[b] = 0;
-            continue;
-        }
-        let (delta, a_row, y_row) = (&mut out.delta[row.clone()], &a[row.clone()], &y[row.clone()]);
-        for ((d, &a), &y) in delta.iter_mut().zip(a_row).zip(y_row) {
-            *d = (a - y) / live;
-        }
-        if Cost::from_code(p.cost).has_f_prime() {
-            for (d, &a) in delta.iter_mut().zip(a_row) {
-                *d = *d * f.f_prime(a);
-            }
-        }
-        out.row_cost[b] = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row.clone()]);
-        out.row_right[b] = u32::from(row_right(p, &y[row.clone()], &a[row]));
+    let (rows, live_rows) = (p.rows as usize, (control[1] as usize).min(p.rows as usize));
+    let (delta, past) = out.delta[..rows * outputs].split_at_mut(live_rows * outputs);
+    for ((d, &a), &y) in delta.iter_mut().zip(a).zip(y) {
+        *d = (a - y) / live;
     }
+    if Cost::from_code(p.cost).has_f_prime() {
+        times_prime(f, z, a, delta);
+    }
+    past.fill(T::ZERO);
+    for b in 0..live_rows {
+        let row = b * outputs..(b + 1) * outputs;
+        let (y, a, z) = (&y[row.clone()], &a[row.clone()], &z[row]);
+        out.row_cost[b] = row_cost(p, y, a, z);
+        out.row_right[b] = u32::from(row_right(p, y, a));
+    }
+    out.row_cost[live_rows..rows].fill(T::ZERO);
+    out.row_right[live_rows..rows].fill(0);
 }
 
-/// `delta_l = (delta w) (.) f'(z_l)` (BP2), `f'` from `a_l`, with the last part of the sum.
-pub(crate) fn dense_backward<T: Real>(p: &Params, delta: &[T], params: &[T], a: &[T], out: &mut [T]) {
+/// `delta_l = (delta w) (.) f'(z_l)` (BP2), `f'` with the last part of the sum.
+pub(crate) fn dense_backward<T: Real>(p: &Params, delta: &[T], params: &[T], [z, a]: [&[T]; 2], out: &mut [T]) {
     matmul_nn(p, delta, params, out);
     if p.k_end == p.outputs {
-        let f = Activation::from_code(p.activation);
-        for (d, &a) in out.iter_mut().zip(&a[..(p.rows * p.inputs) as usize]) {
-            *d = *d * f.f_prime(a);
-        }
+        let count = (p.rows * p.inputs) as usize;
+        times_prime(Activation::from_code(p.activation), z, a, &mut out[..count]);
     }
 }
 
@@ -75,26 +74,32 @@ pub(crate) fn dense_gradient<T: Real>(p: &Params, delta: &[T], below: &[T], grad
     bias_gradient(p, delta, gradients);
 }
 
-/// `w -= eta delta^T a`, `b -= eta sum_b delta[b]`, `eta = hyper[4 step]`.
+/// The optimiser's step with the gradients `delta^T a` and `sum_b delta[b]`.
 pub(crate) fn dense_update<T: Real>(
     p: &Params,
-    delta: &[T],
-    below: &[T],
+    [delta, below]: [&[T]; 2],
     hyper: &[T],
     control: &[u32],
+    state: &mut [T],
     params: &mut [T],
 ) {
-    let (inputs, outputs) = (p.inputs as usize, p.outputs as usize);
-    let eta = hyper[4 * control[0] as usize];
-    let part = p.k_begin as usize..p.k_end as usize;
-    for o in 0..outputs {
-        for i in 0..inputs {
-            let sum = part.clone().fold(T::ZERO, |sum, b| sum + delta[b * outputs + o] * below[b * inputs + i]);
-            let w = &mut params[p.w as usize + o * inputs + i];
-            *w = *w - eta * sum;
-        }
-        let sum = part.clone().fold(T::ZERO, |sum, b| sum + delta[b * outputs + o]);
-        let bias = &mut params[p.b as usize + o];
-        *bias = *bias - eta * sum;
+    let mut gradients = vec![T::ZERO; (p.inputs * p.outputs + p.outputs) as usize];
+    let b = p.inputs * p.outputs;
+    dense_gradient(&Params { w: 0, b, k_begin: 0, k_end: p.rows, ..*p }, delta, below, &mut gradients);
+    layer_step(p, &gradients, numbers(control, hyper), state, params);
+}
+
+/// The optimiser's step of one layer, from its gradients: those of the weights, then those of the biases.
+#[inline(always)]
+pub(crate) fn layer_step<T: Real>(p: &Params, gradients: &[T], h: &[T], state: &mut [T], params: &mut [T]) {
+    let [w, b, inputs, outputs] = [p.w, p.b, p.inputs, p.outputs].map(|n| n as usize);
+    let rule = Rule::from_code(p.rule);
+    let [m, v] = arenas(rule, p.count as usize, state);
+    let (of_weights, of_biases) = gradients.split_at(inputs * outputs);
+    for (range, gradients, are_weights) in
+        [(w..w + inputs * outputs, of_weights, true), (b..b + outputs, &of_biases[..outputs], false)]
+    {
+        let (m, v) = (part(m, range.clone()), part(v, range.clone()));
+        Part { params: &mut params[range], gradients, m, v, are_weights }.step(rule, h);
     }
 }

@@ -62,7 +62,7 @@ pub(crate) enum Buffer<T> {
 impl<T: Real> Buffer<T> {
     pub(crate) fn zeros(element: Element, len: usize) -> Self {
         match element {
-            Element::F32 => Self::Real(Aligned::zeros(len)),
+            Element::F32 | Element::F32x4 => Self::Real(Aligned::zeros(len)),
             Element::U32 => Self::Word(vec![0; len]),
         }
     }

@@ -7,15 +7,19 @@ mod activation;
 mod cost;
 mod data;
 mod dense;
+mod dropout;
 mod matmul;
 mod memory;
+mod metrics;
 mod packed;
+mod persistent;
 mod product;
 mod small;
 mod threads;
 mod transpose;
 mod update;
 
+pub(crate) use cost::row_right;
 pub(crate) use data::BYTE;
 pub(crate) use memory::{Buffer, Memory};
 use threads::Team;
@@ -146,16 +150,27 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         Kernel::CountRight => {
             memory.write_words(s[3], |m, n| cost::count_right(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), n));
         }
-        Kernel::Tally => memory.write_words(s[0], |m, control| {
-            m.write(s[3], |m, cost| {
-                m.write_words(s[4], |m, right| {
-                    cost::tally(p, control, m.real(s[1]), m.word(s[2]), cost::Steps { cost, right });
-                });
-            });
-        }),
-        Kernel::Sgd => {
-            memory.write(s[3], |m, w| update::sgd(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), w));
+        Kernel::Answers => {
+            memory.write_words(s[3], |m, out| metrics::answers(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), out));
         }
+        Kernel::CountAnswers => {
+            memory.write_words(s[2], |m, counts| metrics::count_answers(p, m.word(s[0]), m.word(s[1]), counts));
+        }
+        Kernel::Residuals => {
+            memory.write(s[3], |m, errors| metrics::residuals(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), errors));
+        }
+        Kernel::Tally => memory.write_words(s[0], |m, control| {
+            m.write(s[3], |m, scores| cost::tally(p, control, m.real(s[1]), m.word(s[2]), scores));
+        }),
+        Kernel::Update => memory.write(s[3], |m, state| {
+            m.write(s[4], |m, w| update::update(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), state, w));
+        }),
+        Kernel::GradientSquares => memory.write(s[1], |m, squares| update::gradient_squares(p, m.real(s[0]), squares)),
+        Kernel::ClipGradients => {
+            memory.write(s[3], |m, g| update::clip_gradients(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), g));
+        }
+        Kernel::MaxNorm => memory.write(s[2], |m, w| update::max_norm(p, m.word(s[0]), m.real(s[1]), w)),
+        Kernel::Dropout => memory.write(s[2], |m, to| dropout::dropout(p, m.word(s[0]), m.real(s[1]), to)),
         Kernel::DenseForward => memory.write(s[2], |m, z| {
             m.write(s[3], |m, a| dense::dense_forward(p, m.real(s[0]), m.real(s[1]), z, a));
         }),
@@ -168,14 +183,26 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
                 });
             });
         }),
-        Kernel::DenseBackward => memory.write(s[3], |m, out| {
-            dense::dense_backward(p, m.real(s[0]), m.real(s[1]), m.real(s[2]), out);
+        Kernel::DenseBackward => memory.write(s[4], |m, out| {
+            dense::dense_backward(p, m.real(s[0]), m.real(s[1]), [m.real(s[2]), m.real(s[3])], out);
         }),
         Kernel::DenseGradient => {
             memory.write(s[2], |m, g| dense::dense_gradient(p, m.real(s[0]), m.real(s[1]), g));
         }
-        Kernel::DenseUpdate => memory.write(s[4], |m, w| {
-            dense::dense_update(p, m.real(s[0]), m.real(s[1]), m.real(s[2]), m.word(s[3]), w);
+        Kernel::DenseUpdate => memory.write(s[4], |m, state| {
+            m.write(s[5], |m, w| {
+                dense::dense_update(p, [m.real(s[0]), m.real(s[1])], m.real(s[2]), m.word(s[3]), state, w);
+            });
+        }),
+        Kernel::Persistent => memory.write_words(s[0], |m, walk| {
+            m.write(s[4], |m, params| {
+                m.write(s[5], |m, state| {
+                    m.write(s[7], |m, scores| {
+                        let from = persistent::In { inputs: m.word(s[1]), targets: m.word(s[2]), hyper: m.real(s[3]) };
+                        persistent::persistent(p, walk, &from, &mut persistent::Moved { params, state, scores });
+                    });
+                });
+            });
         }),
     }
 }

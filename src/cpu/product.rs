@@ -1,18 +1,22 @@
-//! The matrix kernels in `f32`, faster than the plain loops: which form a product takes, and on how many threads.
+//! Kernels in `f32`, faster than the plain loops: which form a product takes, and on how many threads.
 
-use super::activation::activation;
+use super::activation::{activation, times_prime};
+use super::data::{Resident, gather_rows};
+use super::dense::{OutputErrorOut, layer_step, output_error};
 use super::memory::Memory;
 use super::packed::{Product, TILE_ROWS};
 use super::small::{View, dot_form, outer_form};
 use super::threads::{split, split_two};
 use super::transpose::transpose;
+use super::update::{numbers, update as all_step};
 use crate::Activation;
 use crate::kernel::{Kernel, Params};
+use crate::optimizer::{CLIP_VALUE, ETA, KEEP, L1, L2, Rule};
 
 /// Multiplications that are worth a thread of their own: about ten microseconds.
 const PART: usize = 1 << 19;
 /// Numbers that are worth one where each is only moved or mapped.
-const PART_NUMBERS: usize = 1 << 14;
+const PART_NUMBERS: usize = 1 << 12;
 
 /// Up to so many rows or columns of a result, `a w^T` is a dot product an element: packing would not pay.
 const DOT_MOST: usize = 16;
@@ -58,23 +62,43 @@ fn product(
     });
 }
 
-/// Runs the matrix kernels; says whether this kernel was one of them.
+/// Runs the kernels that have a faster form; says whether this kernel was one of them.
 pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s: &[usize], threads: usize) -> bool {
     match kernel {
         Kernel::MatmulNt => memory.write(s[2], |m, z| forward(p, m, [s[0], s[1]], z, None, threads)),
         Kernel::DenseForward => memory.write(s[2], |m, z| {
             m.write(s[3], |m, a| forward(p, m, [s[0], s[1]], z, Some(a), threads));
         }),
+        Kernel::Gather => memory.write(s[4], |m, x| {
+            m.write(s[5], |m, y| {
+                let [control, order, inputs, targets] = [s[0], s[1], s[2], s[3]].map(|slot| m.word(slot));
+                let from = Resident { control, order, inputs, targets };
+                let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
+                let (x, y) = (&mut x[..rows * inputs], &mut y[..rows * outputs]);
+                let work = parts(x.len(), PART_NUMBERS, threads);
+                split_two((x, inputs), (y, outputs), 1, work, &|first, x: &mut [f32], y: &mut [f32]| {
+                    gather_rows(p, &from, first, x, y);
+                });
+            });
+        }),
+        Kernel::OutputError => memory.write(s[4], |m, delta| {
+            m.write(s[5], |m, row_cost| {
+                m.write_words(s[6], |m, row_right| {
+                    let mut out = OutputErrorOut { delta, row_cost, row_right };
+                    let [y, a, z] = [s[1], s[2], s[3]].map(|slot| m.real(slot));
+                    pulp::Arch::new().dispatch(|| output_error(p, m.word(s[0]), y, a, z, &mut out));
+                });
+            });
+        }),
         Kernel::Activation => memory.write(s[1], |m, a| activate(p, m.real(s[0]), a)),
         Kernel::MatmulNn => memory.write(s[2], |m, e| backward(p, m.real(s[0]), m.real(s[1]), e, threads, |_, _| ())),
-        Kernel::DenseBackward => memory.write(s[3], |m, out| {
-            let f = Activation::from_code(p.activation);
-            let (a, inputs) = (m.real(s[2]), p.inputs as usize);
+        Kernel::DenseBackward => memory.write(s[4], |m, out| {
+            let (f, inputs) = (Activation::from_code(p.activation), p.inputs as usize);
+            let (z, a) = (m.real(s[2]), m.real(s[3]));
             backward(p, m.real(s[0]), m.real(s[1]), out, threads, |first, out| {
                 if p.k_end == p.outputs {
-                    for (d, &a) in out.iter_mut().zip(&a[first * inputs..]) {
-                        *d *= f.f_prime(a);
-                    }
+                    let at = first * inputs;
+                    pulp::Arch::new().dispatch(|| times_prime(f, &z[at..], &a[at..], out));
                 }
             });
         }),
@@ -90,15 +114,42 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
             }
             add_rows(p, delta, db, 1.0);
         }),
-        Kernel::DenseUpdate => memory.write(s[4], |m, params| {
-            let delta = m.real(s[0]);
-            let eta = m.real(s[2])[4 * m.word(s[3])[0] as usize];
-            outer_products(p, delta, m.real(s[1]), params, true, -eta, threads);
-            add_rows(p, delta, &mut params[p.b as usize..][..p.outputs as usize], -eta);
+        Kernel::DenseUpdate => {
+            memory.write(s[4], |m, state| m.write(s[5], |m, params| update(p, m, s, state, params, threads)))
+        }
+        Kernel::Update => memory.write(s[3], |m, state| {
+            m.write(s[4], |m, params| {
+                let [hyper, gradients] = [s[1], s[2]].map(|slot| m.real(slot));
+                pulp::Arch::new().dispatch(|| all_step(p, m.word(s[0]), hyper, gradients, state, params));
+            });
         }),
         _ => return false,
     }
     true
+}
+
+/// The optimiser's step of one layer: plain gradient descent adds the products to the weights, any other takes their sum first.
+fn update(p: &Params, m: &mut Memory<f32>, s: &[usize], state: &mut [f32], params: &mut [f32], threads: usize) {
+    let mut scratch = m.take_scratch();
+    let (delta, below, h) = (m.real(s[0]), m.real(s[1]), numbers(m.word(s[3]), m.real(s[2])));
+    let is_0 = |at: usize| h[at].to_bits() == 0;
+    let plain = p.rule == Rule::Sgd.code() && [L2, L1, CLIP_VALUE].into_iter().all(is_0) && is_1(h[KEEP]);
+    if plain {
+        outer_products(p, delta, below, params, true, -h[ETA], threads);
+        add_rows(p, delta, &mut params[p.b as usize..][..p.outputs as usize], -h[ETA]);
+    } else {
+        let weights = (p.inputs * p.outputs) as usize;
+        let gradients = scratch.at_least(weights + p.outputs as usize);
+        outer_products(&Params { w: 0, ..*p }, delta, below, gradients, false, 1.0, threads);
+        gradients[weights..].fill(0.0);
+        add_rows(p, delta, &mut gradients[weights..], 1.0);
+        pulp::Arch::new().dispatch(|| layer_step(p, gradients, h, state, params));
+    }
+    m.put_scratch(scratch);
+}
+
+const fn is_1(x: f32) -> bool {
+    x.to_bits() == 1.0_f32.to_bits()
 }
 
 /// `a = f(z)`, by the plain loop, compiled for each instruction set.

@@ -16,9 +16,21 @@ use crate::plan::Limits;
 /// invocation after 65,535.
 const SOFTWARE_ITERATIONS: u64 = 30_000;
 
+/// Invocations of the persistent kernel's workgroup: on a GPU enough to hide its memory's latency; on a software adapter, where
+/// a workgroup is one thread, few, so that a barrier costs little.
+const LANES: u32 = 256;
+const SOFTWARE_LANES: u32 = 64;
+
+/// Multiplications up to which the persistent plan is chosen on a GPU: one of its multiprocessors does some 10^11 a second, so a
+/// step of three such products takes about ten microseconds, as long as the dispatches of the fused plan. An estimate.
+const PERSISTENT_UP_TO: u64 = 400_000;
+
 /// Bytes of buffer writes that may wait for the next submission. Networks that are built or loaded but never run would hold on
 /// to all that was ever written otherwise.
 const MOST_WRITTEN: u64 = 16 << 20;
+
+/// What a pipeline is made from: its kernel and tiling, what its shader is specialised with, and whether it keeps the checks.
+type Key = (Kernel, Tiling, Vec<(&'static str, u32)>, bool);
 
 /// What several engines on one device share.
 pub(crate) struct Context {
@@ -27,7 +39,7 @@ pub(crate) struct Context {
     pub(crate) info: wgpu::AdapterInfo,
     /// Whether shaders keep wgpu's run-time checks, even where the crate makes plans and indices itself.
     pub(crate) checked: bool,
-    pipelines: Mutex<HashMap<(Kernel, Tiling, bool), Arc<Pipeline>>>,
+    pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
     health: Arc<Health>,
     /// Bytes of buffer writes that wait for the next submission; wgpu keeps each in memory of its own until then.
     written: AtomicU64,
@@ -126,17 +138,26 @@ impl Context {
     /// What the planner has to keep to on this device.
     pub(crate) fn limits(&self) -> Limits {
         let limits = self.device.limits();
+        let lanes = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
         Limits {
             max_groups: limits.max_compute_workgroups_per_dimension,
             max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             max_iterations: if is_software(&self.info) { SOFTWARE_ITERATIONS } else { u64::MAX },
             tiling: if is_software(&self.info) { Tiling::Registers } else { Tiling::Workgroup },
+            persistent_up_to: if is_software(&self.info) { 0 } else { PERSISTENT_UP_TO },
+            lanes: lanes.min(if is_software(&self.info) { SOFTWARE_LANES } else { LANES }),
         }
     }
 
     /// The kernel's pipeline, made at its first use and shared from then on.
-    pub(crate) fn pipeline(&self, kernel: Kernel, tiling: Tiling, checked: bool) -> Result<Arc<Pipeline>> {
-        let key = (kernel, tiling, checked);
+    pub(crate) fn pipeline(
+        &self,
+        kernel: Kernel,
+        tiling: Tiling,
+        constants: Vec<(&'static str, u32)>,
+        checked: bool,
+    ) -> Result<Arc<Pipeline>> {
+        let key = (kernel, tiling, constants, checked);
         if let Some(pipeline) = lock(&self.pipelines).get(&key) {
             return Ok(Arc::clone(pipeline));
         }
@@ -151,7 +172,8 @@ impl Context {
             });
         }
         let label = format!("the pipeline of kernel {}", kernel.name());
-        let pipeline = Arc::new(self.scope(&label, 0, || Pipeline::new(&self.device, kernel, tiling, checked))?);
+        let make = || Pipeline::new(&self.device, kernel, tiling, &key.2, checked);
+        let pipeline = Arc::new(self.scope(&label, 0, make)?);
         lock(&self.pipelines).insert(key, Arc::clone(&pipeline));
         Ok(pipeline)
     }

@@ -93,7 +93,8 @@ impl Engine {
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
-            let pipeline = self.context.pipeline(step.kernel, self.limits.tiling, self.checked)?;
+            let constants = step.kernel.constants(&step.params, self.limits.lanes);
+            let pipeline = self.context.pipeline(step.kernel, self.limits.tiling, constants, self.checked)?;
             let grid = self.limits.grid(step.kernel, step.kernel.groups(&step.params, self.limits.tiling))?;
             let buffers = step.bindings.iter().map(|id| self.buffer(slots[id.0])).collect::<Result<Vec<_>>>()?;
             let bind_group = self.context.scope(&step.label, UNIFORM_BYTES, || {
@@ -120,11 +121,11 @@ impl Engine {
             })?;
             steps.push(RecordedStep { pipeline, bind_group, grid });
         }
-        Ok(Prepared { plan, slots, gpu: Some(Recorded { steps }) })
+        Ok(Prepared { gpu: Some(Recorded { steps }), ..Prepared::new(plan, slots) })
     }
 
-    /// One pass, one submission: the steps of the range in order, `times` over.
-    pub(crate) fn run(&mut self, prepared: &Prepared, range: Range<usize>, times: usize) -> Result<()> {
+    /// One pass, one submission: for each part the steps of its range in order, so many times over.
+    pub(crate) fn run(&mut self, prepared: &Prepared, parts: &[(Range<usize>, usize)]) -> Result<()> {
         let Some(recorded) = &prepared.gpu else {
             return Err(Error::Gpu {
                 during: "run".to_owned(),
@@ -136,11 +137,13 @@ impl Engine {
             let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                for _ in 0..times {
-                    for step in &recorded.steps[range.clone()] {
-                        pass.set_pipeline(&step.pipeline.pipeline);
-                        pass.set_bind_group(0, &step.bind_group, &[]);
-                        pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
+                for (range, times) in parts {
+                    for _ in 0..*times {
+                        for step in &recorded.steps[range.clone()] {
+                            pass.set_pipeline(&step.pipeline.pipeline);
+                            pass.set_bind_group(0, &step.bind_group, &[]);
+                            pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
+                        }
                     }
                 }
             }
@@ -148,8 +151,8 @@ impl Engine {
         })
     }
 
-    /// Copies a buffer out and asks for the copy.
-    pub(crate) fn read(&mut self, slot: Slot, len: usize) -> Result<Readback> {
+    /// Copies part of a buffer out and asks for the copy.
+    pub(crate) fn read(&mut self, slot: Slot, offset: usize, len: usize) -> Result<Readback> {
         let buffer = self.buffer(slot)?;
         let size = (len * 4) as u64;
         let staging = self.context.scope("a readback", size, || {
@@ -161,7 +164,7 @@ impl Engine {
                 mapped_at_creation: false,
             });
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, Some(size));
+            encoder.copy_buffer_to_buffer(buffer, (offset * 4) as u64, &staging, 0, Some(size));
             self.context.submit(Some(encoder.finish()));
             staging
         })?;

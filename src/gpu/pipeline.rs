@@ -14,7 +14,13 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(device: &wgpu::Device, kernel: Kernel, tiling: Tiling, checked: bool) -> Self {
+    pub(crate) fn new(
+        device: &wgpu::Device,
+        kernel: Kernel,
+        tiling: Tiling,
+        constants: &[(&'static str, u32)],
+        checked: bool,
+    ) -> Self {
         let info = kernel.info();
         let shader = kernel.entry(tiling);
         let entry = |binding: u32, ty: wgpu::BufferBindingType, min: Option<NonZeroU64>| wgpu::BindGroupLayoutEntry {
@@ -28,6 +34,7 @@ impl Pipeline {
             let read_only = binding.access == Access::In;
             entries.push(entry(number, wgpu::BufferBindingType::Storage { read_only }, None));
         }
+        let constants: Vec<_> = constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         let label = Some(shader.name);
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -41,9 +48,9 @@ impl Pipeline {
             module: &module(device, shader.file, checked),
             entry_point: Some(shader.name),
             compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,
-                ..Default::default()
             },
             cache: None,
         });

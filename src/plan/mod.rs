@@ -7,15 +7,22 @@
 //! |---|---|
 //! | [`PlanKind::Textbook`] | one symbol of the equations |
 //! | [`PlanKind::Fused`] | one layer of a phase |
+//! | [`PlanKind::Persistent`] | many whole training steps |
 
 mod fused;
+mod persistent;
 mod textbook;
+
+use std::ops::Range;
 
 use crate::activation::by_name;
 use crate::error::{Error, Result};
-use crate::kernel::{Element, Kernel, Params, Tiling};
+use crate::kernel::{Element, Kernel, Params, SQUARES, Tiling};
 use crate::layer::{Layer, layout};
+use crate::optimizer::HYPER;
 use crate::{Activation, Cost};
+
+pub use crate::optimizer::{Rule, Update};
 
 /// How finely a step is cut into kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,11 +33,14 @@ pub enum PlanKind {
     Textbook,
     /// One kernel a layer of a phase: product + bias + activation; product + Hadamard with `f'`; outer products + update.
     Fused,
+    /// One kernel for many whole steps, with one workgroup a network: for small networks on GPUs. Only training on resident data
+    /// has such a plan, and only without dropout and without a bound on the norm of gradients or weights; whatever else is asked for, and what does not fit the limits of the device, gets the fused plan.
+    Persistent,
 }
 
 impl PlanKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Textbook, Self::Fused];
+    pub const ALL: [Self; 3] = [Self::Textbook, Self::Fused, Self::Persistent];
 
     /// The name in lower case.
     #[must_use]
@@ -38,7 +48,24 @@ impl PlanKind {
         match self {
             Self::Textbook => "textbook",
             Self::Fused => "fused",
+            Self::Persistent => "persistent",
         }
+    }
+}
+
+impl Request<'_> {
+    /// The kind of plan that this request gets unless one is forced, and why. It is a rule over shapes and limits, never over
+    /// timings, so that results repeat.
+    #[must_use]
+    pub fn choice(&self) -> (PlanKind, &'static str) {
+        let weights: u64 =
+            self.layers.iter().map(|layer| (layer.inputs as u64).saturating_mul(layer.outputs as u64)).sum();
+        let resident = self.goal == Goal::Train && matches!(self.source, Source::Dataset { .. });
+        let bounded = self.update.clip_norm || self.update.max_norm || !self.dropout.is_off();
+        if resident && !bounded && weights.saturating_mul(self.rows as u64) <= self.limits.persistent_up_to {
+            return (PlanKind::Persistent, "one workgroup is done with so small a step before a dispatch would be");
+        }
+        (PlanKind::Fused, "it needs the fewest dispatches of the plans that use the whole device")
     }
 }
 
@@ -62,6 +89,10 @@ pub enum Goal {
     Predict,
     /// The outputs, their cost and the count of right answers.
     Cost,
+    /// As `Cost`, and the answers counted by true class, by class answered, and by rank.
+    Answers,
+    /// As `Cost`, and the squared and absolute errors of each output.
+    Errors,
     /// As `Cost`, and the gradients.
     Gradients,
     /// As `Cost`, and a step of the parameters.
@@ -96,7 +127,7 @@ pub enum Format {
 }
 
 impl Format {
-    const fn code(self) -> u32 {
+    pub(crate) const fn code(self) -> u32 {
         match self {
             Self::F32 => 0,
             Self::U8 => 1,
@@ -125,18 +156,29 @@ pub struct Limits {
     pub max_iterations: u64,
     /// Which shader of a matrix kernel runs.
     pub tiling: Tiling,
+    /// Invocations of the persistent kernel's workgroup.
+    pub lanes: u32,
+    /// Up to how many multiplications of a forward pass (rows of the mini-batch times weights) one workgroup trains faster than
+    /// many dispatches; 0 where it never does.
+    pub persistent_up_to: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_groups: 65_535, max_binding_bytes: 128 << 20, max_iterations: u64::MAX, tiling: Tiling::Workgroup }
+        Self { max_groups: 65_535, max_binding_bytes: 128 << 20, ..Self::HOST }
     }
 }
 
 impl Limits {
     /// No limits but those of 32-bit sizes: for backends in the host's memory.
-    pub const HOST: Self =
-        Self { max_groups: u32::MAX, max_binding_bytes: u64::MAX, max_iterations: u64::MAX, tiling: Tiling::Workgroup };
+    pub const HOST: Self = Self {
+        max_groups: u32::MAX,
+        max_binding_bytes: u64::MAX,
+        max_iterations: u64::MAX,
+        tiling: Tiling::Workgroup,
+        lanes: 64,
+        persistent_up_to: 0,
+    };
 
     /// The grid of a dispatch of `groups` workgroups, folded into y where one dimension is too short.
     ///
@@ -165,11 +207,13 @@ impl Limits {
 pub enum Role {
     /// The arena of all weights and biases.
     Parameters,
+    /// What the optimiser remembers: one or two more such arenas; one number where it remembers nothing.
+    State,
     /// Their gradients, laid out alike.
     Gradients,
     /// Step, live rows, examples.
     Control,
-    /// Four numbers a step; the first is the learning rate.
+    /// Numbers of the optimiser for each step; the first is the learning rate.
     Hyper,
     /// The order in which the epoch takes the examples.
     Order,
@@ -177,10 +221,12 @@ pub enum Role {
     Inputs,
     /// The resident targets.
     Targets,
-    /// The cost of each step, summed over its rows.
-    StepCost,
-    /// The right answers of each step.
-    StepRight,
+    /// Two numbers a step: its cost, summed over its rows, and how many of them were right.
+    Scores,
+    /// The answers of all steps, counted: one more than the classes, squared.
+    Counts,
+    /// Two sums of errors an output and step.
+    StepErrors,
     /// The mini-batch's inputs, `a_0`.
     X,
     /// The mini-batch's targets.
@@ -189,6 +235,8 @@ pub enum Role {
     Output,
     /// A buffer between two steps.
     Between,
+    /// What the persistent kernel walks by: its layers, and each network's [`Control`](Self::Control) and [`Order`](Self::Order).
+    Walk,
 }
 
 /// A buffer that a plan needs.
@@ -202,6 +250,28 @@ pub struct BufferSpec {
     pub element: Element,
     /// What it is for.
     pub role: Role,
+    /// The words that it starts with, whatever the data; the rest starts as zeros.
+    pub head: Vec<u32>,
+}
+
+/// Where a plan has what a role says: a buffer, or a part of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// The first element.
+    pub offset: usize,
+    /// Elements.
+    pub len: usize,
+}
+
+/// Steps of a plan that make up whole training steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Round {
+    /// Which of [`Plan::steps`].
+    pub steps: Range<usize>,
+    /// How many mini-batches they train on (or evaluate, or predict).
+    pub advances: usize,
 }
 
 /// A buffer of a plan, by its place in [`Plan::buffers`].
@@ -221,6 +291,28 @@ pub struct Step {
     pub label: String,
 }
 
+/// Which activations are dropped while a network trains.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Dropout<'a> {
+    /// The share of each layer's activations that is dropped in a step, in \[0, 1\); layers past its end drop nothing, and the last
+    /// layer never does.
+    pub rates: &'a [f32],
+    /// What the choice follows from, besides the step, the layer, the row and the column.
+    pub seed: u32,
+}
+
+impl Dropout<'_> {
+    /// The rate of layer `l`, from 1, of `count`.
+    fn rate(&self, l: usize, count: usize) -> f32 {
+        if l < count { self.rates.get(l - 1).copied().unwrap_or(0.0) } else { 0.0 }
+    }
+
+    /// Whether it drops nothing.
+    pub(crate) fn is_off(&self) -> bool {
+        self.rates.iter().all(|&rate| rate <= 0.0)
+    }
+}
+
 /// What a plan is built for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -236,6 +328,10 @@ pub struct Request<'a> {
     pub rows: usize,
     /// What the device allows.
     pub limits: Limits,
+    /// What the plan has to know of the optimiser, for the goal `Train`.
+    pub update: Update,
+    /// What is dropped, for the goal `Train`.
+    pub dropout: Dropout<'a>,
 }
 
 /// The step of a mini-batch as data.
@@ -249,6 +345,11 @@ pub struct Plan {
     pub buffers: Vec<BufferSpec>,
     /// The dispatches, in order.
     pub steps: Vec<Step>,
+    /// How the steps make up training steps, the largest round first; the last advances by one. All rounds of a plan do the same
+    /// work; only the persistent plan has more than one.
+    pub rounds: Vec<Round>,
+    /// Networks that are trained at once: 1, but for a population.
+    pub networks: usize,
 }
 
 impl Plan {
@@ -259,12 +360,54 @@ impl Plan {
     /// limits do not allow; [`Error::InvalidOption`] for a batch of no rows or a missing cost; [`Error::Architecture`] for layers
     /// that are not laid out as those of a network; [`Error::Empty`] for a data set without rows.
     pub fn new(kind: PlanKind, request: &Request<'_>) -> Result<Self> {
-        let mut builder = Builder::new(kind, *request)?;
+        let rows = check(request)?;
+        if kind == PlanKind::Persistent
+            && let Ok(plan) = persistent::record(request, rows, 1)
+        {
+            return Ok(plan);
+        }
+        let mut builder = Builder::new(kind, *request, rows);
         match kind {
             PlanKind::Textbook => textbook::record(&mut builder)?,
-            PlanKind::Fused => fused::record(&mut builder)?,
+            PlanKind::Fused | PlanKind::Persistent => fused::record(&mut builder)?,
         }
         builder.finish()
+    }
+
+    /// Records the persistent plan that trains this many networks of the same layers at once.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`Error::Limit`] also where a single network would get the fused plan.
+    pub fn population(request: &Request<'_>, networks: usize) -> Result<Self> {
+        persistent::record(request, check(request)?, networks)
+    }
+
+    /// Where this plan has what the role says, of the network with this number, from 0.
+    #[must_use]
+    pub fn place(&self, role: Role, network: usize) -> Option<Place> {
+        if let Some(buffer) = self.buffer(role) {
+            let len = self.buffers[buffer.0].len;
+            if !self.is_per_network(role) {
+                return Some(Place { buffer, offset: 0, len });
+            }
+            let len = len / self.networks;
+            return (network < self.networks).then_some(Place { buffer, offset: network * len, len });
+        }
+        let walk = self.buffer(Role::Walk).filter(|_| network < self.networks)?;
+        let head = self.buffers[walk.0].head.len();
+        let each = (self.buffers[walk.0].len - head) / self.networks;
+        let offset = head + network * each;
+        match role {
+            Role::Control => Some(Place { buffer: walk, offset, len: CONTROL }),
+            Role::Order => Some(Place { buffer: walk, offset: offset + CONTROL, len: each - CONTROL }),
+            _ => None,
+        }
+    }
+
+    /// Whether a buffer with this role has a part for each network, and nothing else.
+    const fn is_per_network(&self, role: Role) -> bool {
+        matches!(self.kind, PlanKind::Persistent)
+            && matches!(role, Role::Parameters | Role::State | Role::Hyper | Role::Scores)
     }
 
     /// The buffer that has this role, if the plan has one.
@@ -274,7 +417,70 @@ impl Plan {
     }
 }
 
-/// Records buffers and steps; the two kinds of plan share it.
+pub(crate) use persistent::{HEAD as WALK_HEAD, LAYER as WALK_LAYER};
+
+/// Words of [`Role::Control`].
+pub(crate) const CONTROL: usize = 4;
+
+/// Checks what a plan is asked for, and returns its rows.
+fn check(request: &Request<'_>) -> Result<u32> {
+    let (Some(first), Some(last)) = (request.layers.first(), request.layers.last()) else {
+        return Err(Error::Architecture { problem: "it has no layers".to_owned() });
+    };
+    // A layer's fields are public: what is not laid out as a network's layers are would make kernels reach elsewhere.
+    let dense: Vec<_> = request.layers.iter().map(|layer| (layer.outputs, layer.activation)).collect();
+    if layout(first.inputs, &dense)?.0 != request.layers {
+        return Err(Error::Architecture { problem: "its layers do not lie one after another".to_owned() });
+    }
+    if matches!(request.source, Source::Dataset { len: 0, .. }) {
+        return Err(Error::Empty { what: "the data set of the plan".to_owned() });
+    }
+    let rows = match u32::try_from(request.rows) {
+        Ok(rows) if (1..=1 << 24).contains(&rows) => rows,
+        _ => {
+            return Err(Error::InvalidOption {
+                option: "batch size",
+                value: request.rows.to_string(),
+                want: "at least 1 and at most 16,777,216",
+            });
+        }
+    };
+    if request.goal != Goal::Predict {
+        let Some(cost) = request.cost else {
+            return Err(Error::InvalidOption {
+                option: "cost",
+                value: "absent".to_owned(),
+                want: "given for this goal",
+            });
+        };
+        cost.check(last.activation)?;
+    }
+    if let Some(rate) = request.dropout.rates.iter().find(|rate| !(0.0..1.0).contains(*rate)) {
+        let want = "at least 0 and below 1";
+        return Err(Error::InvalidOption { option: "dropout", value: rate.to_string(), want });
+    }
+    Ok(rows)
+}
+
+/// Fails for the first buffer that is longer than a kernel may see.
+fn check_sizes(buffers: &[BufferSpec], limits: &Limits) -> Result<()> {
+    for buffer in buffers {
+        let need = (buffer.len as u64).saturating_mul(4);
+        let have = limits.max_binding_bytes.min(u64::from(u32::MAX));
+        if need > have {
+            return Err(Error::Limit {
+                what: format!("buffer {} of {} elements", buffer.name, buffer.len),
+                limit: "max_storage_buffer_binding_size, in bytes",
+                need,
+                have,
+                advice: "use a smaller batch, layer or data set, or the CPU backend",
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Records buffers and steps; the textbook and the fused plan share it.
 struct Builder<'a> {
     request: Request<'a>,
     plan: Plan,
@@ -285,51 +491,23 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(kind: PlanKind, request: Request<'a>) -> Result<Self> {
-        let (Some(first), Some(last)) = (request.layers.first(), request.layers.last()) else {
-            return Err(Error::Architecture { problem: "it has no layers".to_owned() });
-        };
-        // A layer's fields are public: what is not laid out as a network's layers are would make kernels reach elsewhere.
-        let dense: Vec<_> = request.layers.iter().map(|layer| (layer.outputs, layer.activation)).collect();
-        if layout(first.inputs, &dense)?.0 != request.layers {
-            return Err(Error::Architecture { problem: "its layers do not lie one after another".to_owned() });
-        }
-        if matches!(request.source, Source::Dataset { len: 0, .. }) {
-            return Err(Error::Empty { what: "the data set of the plan".to_owned() });
-        }
-        let rows = match u32::try_from(request.rows) {
-            Ok(rows) if (1..=1 << 24).contains(&rows) => rows,
-            _ => {
-                return Err(Error::InvalidOption {
-                    option: "batch size",
-                    value: request.rows.to_string(),
-                    want: "at least 1 and at most 16,777,216",
-                });
-            }
-        };
-        if request.goal != Goal::Predict {
-            let Some(cost) = request.cost else {
-                return Err(Error::InvalidOption {
-                    option: "cost",
-                    value: "absent".to_owned(),
-                    want: "given for this goal",
-                });
-            };
-            cost.check(last.activation)?;
-        }
-        let mut plan = Plan { kind, rows: request.rows, buffers: Vec::new(), steps: Vec::new() };
-        let mut add = |name: &str, len: usize, element: Element, role: Role| {
-            plan.buffers.push(BufferSpec { name: name.to_owned(), len, element, role });
-            BufferId(plan.buffers.len() - 1)
-        };
-        let parameters = add("params", last.biases().end, Element::F32, Role::Parameters);
-        let control = add("control", 4, Element::U32, Role::Control);
-        let x = add("x", request.rows.saturating_mul(first.inputs), Element::F32, Role::X);
-        Ok(Self { request, plan, rows, parameters, control, x })
+    fn new(kind: PlanKind, request: Request<'a>, rows: u32) -> Self {
+        let kind = if kind == PlanKind::Textbook { kind } else { PlanKind::Fused };
+        let steps = Vec::new();
+        let plan = Plan { kind, rows: request.rows, buffers: Vec::new(), steps, rounds: Vec::new(), networks: 1 };
+        let nowhere = BufferId(0);
+        let mut builder = Self { request, plan, rows, parameters: nowhere, control: nowhere, x: nowhere };
+        let parameters = request.layers.last().map_or(0, |last| last.biases().end);
+        let inputs = request.layers.first().map_or(0, |first| first.inputs);
+        builder.parameters = builder.buffer("params".to_owned(), parameters, Element::F32, Role::Parameters);
+        builder.control = builder.buffer("control".to_owned(), CONTROL, Element::U32, Role::Control);
+        let x = request.rows.saturating_mul(inputs);
+        builder.x = builder.buffer("x".to_owned(), x, Element::F32, Role::X);
+        builder
     }
 
     fn buffer(&mut self, name: String, len: usize, element: Element, role: Role) -> BufferId {
-        self.plan.buffers.push(BufferSpec { name, len, element, role });
+        self.plan.buffers.push(BufferSpec { name, len, element, role, head: Vec::new() });
         BufferId(self.plan.buffers.len() - 1)
     }
 
@@ -418,32 +596,98 @@ impl<'a> Builder<'a> {
         Ok(y.filter(|_| scored))
     }
 
-    /// The buffers of one number a row and one number a step that the cost ends in.
-    fn scores(&mut self) -> [BufferId; 4] {
-        let steps = match self.request.source {
-            Source::Direct => 1,
-            Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
-        };
+    /// The buffers that the cost ends in: one number a row for it and for the right answers, and two a step.
+    fn scores(&mut self) -> [BufferId; 3] {
+        let steps = self.steps();
         let rows = self.request.rows;
         [
             self.buffer("row cost".to_owned(), rows, Element::F32, Role::Between),
             self.buffer("row right".to_owned(), rows, Element::U32, Role::Between),
-            self.buffer("step cost".to_owned(), steps, Element::F32, Role::StepCost),
-            self.buffer("step right".to_owned(), steps, Element::U32, Role::StepRight),
+            self.buffer("scores".to_owned(), steps.saturating_mul(2), Element::F32, Role::Scores),
         ]
     }
 
-    /// Four numbers a step for the update.
-    fn hyper(&mut self) -> BufferId {
-        let steps = match self.request.source {
+    /// The buffers that the update reads besides gradients and parameters: numbers of each step, and what the optimiser remembers.
+    fn hyper(&mut self) -> [BufferId; 2] {
+        let arena = self.arena();
+        let len = arena.saturating_mul(self.request.update.rule.remembers()).max(1);
+        [self.numbers(), self.buffer("state".to_owned(), len, Element::F32, Role::State)]
+    }
+
+    /// Parameters in all.
+    fn arena(&self) -> usize {
+        self.request.layers.last().map_or(0, |last| last.biases().end)
+    }
+
+    /// Bounds the gradients, if that is wanted, and moves all parameters.
+    fn update(&mut self, gradients: BufferId, [hyper, state]: [BufferId; 2]) -> Result<()> {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let Update { rule, clip_norm, .. } = self.request.update;
+        let weights = self.request.layers[0].b; // the biases of the first layer come after all weights
+        let params = Params { count: word(self.arena()), b: word(weights), rule: rule.code(), ..Params::default() };
+        let control = self.control;
+        if clip_norm {
+            let squares = self.buffer("squares".to_owned(), SQUARES as usize, Element::F32, Role::Between);
+            self.push(Kernel::GradientSquares, params, &[gradients, squares], "squares of the gradients".to_owned())?;
+            let bindings = [control, hyper, squares, gradients];
+            self.push(Kernel::ClipGradients, params, &bindings, "gradients within their norm".to_owned())?;
+        }
+        let bindings = [control, hyper, gradients, state, self.parameters];
+        self.push(Kernel::Update, params, &bindings, "update".to_owned())?;
+        (1..).zip(self.request.layers).try_for_each(|(l, layer)| self.max_norm(l, layer, hyper))
+    }
+
+    /// Brings the weights of layer `l` back to their largest norm, if there is one.
+    fn max_norm(&mut self, l: usize, layer: &Layer, hyper: BufferId) -> Result<()> {
+        if !self.request.update.max_norm {
+            return Ok(());
+        }
+        let (params, bindings) = (self.params(layer), [self.control, hyper, self.parameters]);
+        self.push(Kernel::MaxNorm, params, &bindings, format!("layer {l}: weights within their norm"))
+    }
+
+    /// How many mini-batches there are.
+    const fn steps(&self) -> usize {
+        match self.request.source {
             Source::Direct => 1,
             Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
-        };
-        self.buffer("hyper".to_owned(), steps.saturating_mul(4), Element::F32, Role::Hyper)
+        }
+    }
+
+    /// What a goal asks for beyond the cost.
+    fn measure(&mut self, y: BufferId, a: BufferId) -> Result<()> {
+        let params = self.params(&self.request.layers[self.request.layers.len() - 1]);
+        match self.request.goal {
+            Goal::Predict | Goal::Cost | Goal::Gradients | Goal::Train => Ok(()),
+            Goal::Answers => {
+                let wide = (params.outputs as usize).max(2).saturating_add(1);
+                let cells = wide.saturating_mul(wide);
+                let len = self.request.rows.saturating_mul(3);
+                let answer = self.buffer("answer".to_owned(), len, Element::U32, Role::Between);
+                let counts = self.buffer("counts".to_owned(), cells, Element::U32, Role::Counts);
+                let label = "answer of each row".to_owned();
+                self.push(Kernel::Answers, params, &[self.control, y, a, answer], label)?;
+                let params = Params { count: u32::try_from(cells).unwrap_or(u32::MAX), ..params };
+                let label = "answers counted".to_owned();
+                self.push(Kernel::CountAnswers, params, &[self.control, answer, counts], label)
+            }
+            Goal::Errors => {
+                let len = self.steps().saturating_mul(params.outputs as usize).saturating_mul(2);
+                let errors = self.buffer("errors".to_owned(), len, Element::F32, Role::StepErrors);
+                let label = "errors of each output".to_owned();
+                self.push(Kernel::Residuals, params, &[self.control, y, a, errors], label)
+            }
+        }
+    }
+
+    /// Numbers of each step for the update.
+    fn numbers(&mut self) -> BufferId {
+        let steps = self.steps();
+        self.buffer("hyper".to_owned(), steps.saturating_mul(HYPER), Element::F32, Role::Hyper)
     }
 
     /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.
-    fn score(&mut self, y: BufferId, a: BufferId, z: BufferId, scores: [BufferId; 4]) -> Result<()> {
+    fn score(&mut self, y: BufferId, a: BufferId, z: BufferId, scores: [BufferId; 3]) -> Result<()> {
         let last = self.request.layers[self.request.layers.len() - 1];
         let params = self.params(&last);
         let [row_cost, row_right, ..] = scores;
@@ -451,11 +695,49 @@ impl<'a> Builder<'a> {
         self.push(Kernel::CountRight, params, &[self.control, y, a, row_right], "right answers".to_owned())
     }
 
+    /// What goes on of a buffer of layer `l`, activations or errors, when some of it is dropped: the buffer itself where nothing is.
+    fn dropout(&mut self, l: usize, from: BufferId, name: &str, what: &str) -> Result<BufferId> {
+        let layers = self.request.layers;
+        let rate = self.request.dropout.rate(l, layers.len());
+        if self.request.goal != Goal::Train || rate <= 0.0 {
+            return Ok(from);
+        }
+        let to = self.between(format!("{name}_{l}"), layers[l - 1].outputs);
+        self.dropout_into(l, from, to, what)?;
+        Ok(to)
+    }
+
+    /// The same, into a given buffer; the layer drops something.
+    fn dropout_into(&mut self, l: usize, from: BufferId, to: BufferId, what: &str) -> Result<()> {
+        let layers = self.request.layers;
+        let Dropout { seed, .. } = self.request.dropout;
+        let rate = self.request.dropout.rate(l, layers.len());
+        let layer = &layers[l - 1];
+        let keep = 1.0 - f64::from(rate);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 2^32")]
+        let bound = (keep * 4_294_967_296.0) as u32;
+        #[allow(clippy::cast_possible_truncation, reason = "rounded once")]
+        let scale = (1.0 / keep) as f32;
+        let params = Params {
+            w: seed,
+            b: u32::try_from(l).unwrap_or(u32::MAX),
+            k_end: bound,
+            format: scale.to_bits(),
+            ..self.elements(layer, layer.outputs)
+        };
+        // Not through `push`, which has sums in mind.
+        let (kernel, limits) = (Kernel::Dropout, self.request.limits);
+        limits.grid(kernel, kernel.groups(&params, limits.tiling))?;
+        let label = format!("layer {l}: {what}");
+        self.plan.steps.push(Step { kernel, params, bindings: vec![self.control, from, to], label });
+        Ok(())
+    }
+
     /// The last step: what the rows scored into the place of this step, and on to the next mini-batch of the data set.
-    fn tally(&mut self, [row_cost, row_right, step_cost, step_right]: [BufferId; 4]) -> Result<()> {
+    fn tally(&mut self, [row_cost, row_right, scores]: [BufferId; 3]) -> Result<()> {
         let moves_on = matches!(self.request.source, Source::Dataset { .. });
         let params = Params { rows: self.rows, count: u32::from(moves_on), ..Params::default() };
-        let bindings = [self.control, row_cost, row_right, step_cost, step_right];
+        let bindings = [self.control, row_cost, row_right, scores];
         self.push(Kernel::Tally, params, &bindings, "cost and right answers of the step".to_owned())
     }
 
@@ -465,20 +747,9 @@ impl<'a> Builder<'a> {
         self.push(Kernel::Softmax, self.params(layer), &[z, a], label)
     }
 
-    fn finish(self) -> Result<Plan> {
-        for buffer in &self.plan.buffers {
-            let need = (buffer.len as u64).saturating_mul(4);
-            let have = self.request.limits.max_binding_bytes.min(u64::from(u32::MAX));
-            if need > have {
-                return Err(Error::Limit {
-                    what: format!("buffer {} of {} elements", buffer.name, buffer.len),
-                    limit: "max_storage_buffer_binding_size, in bytes",
-                    need,
-                    have,
-                    advice: "use a smaller batch, layer or data set, or the CPU backend",
-                });
-            }
-        }
+    fn finish(mut self) -> Result<Plan> {
+        check_sizes(&self.plan.buffers, &self.request.limits)?;
+        self.plan.rounds = vec![Round { steps: 0..self.plan.steps.len(), advances: 1 }];
         Ok(self.plan)
     }
 }

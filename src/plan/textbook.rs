@@ -2,18 +2,19 @@
 
 use super::{BufferId, Builder, Goal, Role};
 use crate::error::Result;
-use crate::kernel::{Element, Kernel, Params};
+use crate::kernel::{Element, Kernel};
 use crate::{Activation, Cost};
 
 pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let layers = plan.request.layers;
     let count = layers.len();
     let goal = plan.request.goal;
-    let (parameters, control) = (plan.parameters, plan.control);
+    let parameters = plan.parameters;
     let y = plan.inputs()?;
 
     // Feedforward: z_l = a_{l-1} w_l^T + b_l, a_l = f(z_l) (equation 2).
     let mut a = vec![plan.x];
+    let mut given = vec![plan.x]; // what the next layer gets of them
     let mut z = Vec::with_capacity(count);
     for (l, layer) in (1..).zip(layers) {
         let z_l = plan.between(format!("z_{l}"), layer.outputs);
@@ -21,7 +22,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
         let role = if l == count { Role::Output } else { Role::Between };
         let a_l = plan.buffer(format!("a_{l}"), len, Element::F32, role);
         let label = format!("layer {l}: weighted input");
-        plan.push(Kernel::MatmulNt, plan.params(layer), &[a[l - 1], parameters, z_l], label)?;
+        plan.push(Kernel::MatmulNt, plan.params(layer), &[given[l - 1], parameters, z_l], label)?;
         if layer.activation == Activation::Softmax {
             plan.softmax(layer, z_l, a_l, format!("layer {l}: softmax"))?;
         } else {
@@ -30,27 +31,27 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
         }
         z.push(z_l);
         a.push(a_l);
+        given.push(plan.dropout(l, a_l, "dropped", "dropout")?);
     }
     let Some(y) = y else { return Ok(()) };
 
     let scores = plan.scores();
     plan.score(y, a[count], z[count - 1], scores)?;
+    plan.measure(y, a[count])?;
     if matches!(goal, Goal::Gradients | Goal::Train) {
         let gradients =
             plan.buffer("gradients".to_owned(), layers[count - 1].biases().end, Element::F32, Role::Gradients);
-        backward(plan, y, &a, &z, gradients)?;
+        backward(plan, y, [&a, &given, &z], gradients)?;
         if goal == Goal::Train {
             let hyper = plan.hyper();
-            let all = u32::try_from(layers[count - 1].biases().end).unwrap_or(u32::MAX);
-            let params = Params { count: all, ..Params::default() };
-            plan.push(Kernel::Sgd, params, &[control, hyper, gradients, parameters], "update".to_owned())?;
+            plan.update(gradients, hyper)?;
         }
     }
     plan.tally(scores)
 }
 
 /// The errors from the last layer back (BP1, BP2), and from them the gradients (BP3, BP4).
-fn backward(plan: &mut Builder<'_>, y: BufferId, a: &[BufferId], z: &[BufferId], gradients: BufferId) -> Result<()> {
+fn backward(plan: &mut Builder<'_>, y: BufferId, [a, given, z]: [&[BufferId]; 3], gradients: BufferId) -> Result<()> {
     let layers = plan.request.layers;
     let count = layers.len();
     let mut above = None; // delta_{l+1}
@@ -64,7 +65,11 @@ fn backward(plan: &mut Builder<'_>, y: BufferId, a: &[BufferId], z: &[BufferId],
         if let Some(above) = above {
             let params = plan.params(&layers[l]);
             let label = format!("layer {l}: error going back");
-            plan.push(Kernel::MatmulNn, params, &[above, plan.parameters, factor], label)?;
+            let whole = if given[l] == a[l] { factor } else { plan.between(format!("undropped_{l}"), layer.outputs) };
+            plan.push(Kernel::MatmulNn, params, &[above, plan.parameters, whole], label)?;
+            if whole != factor {
+                plan.dropout_into(l, whole, factor, "dropout of the error")?;
+            }
         } else {
             let label = format!("layer {l}: cost derivative");
             plan.push(Kernel::CostDerivative, elements, &[plan.control, y, a[l], factor], label)?;
@@ -77,7 +82,7 @@ fn backward(plan: &mut Builder<'_>, y: BufferId, a: &[BufferId], z: &[BufferId],
         }
         let params = plan.params(layer);
         let label = format!("layer {l}: weight gradient");
-        plan.push(Kernel::OuterProducts, params, &[delta, a[l - 1], gradients], label)?;
+        plan.push(Kernel::OuterProducts, params, &[delta, given[l - 1], gradients], label)?;
         plan.push(Kernel::BiasGradient, params, &[delta, gradients], format!("layer {l}: bias gradient"))?;
         above = Some(delta);
     }

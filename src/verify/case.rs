@@ -9,7 +9,11 @@ use crate::backend::{Engine, Prepared};
 use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel, Params};
-use crate::plan::{BufferId, BufferSpec, Plan, PlanKind, Role, Step};
+use crate::layer::layout;
+use crate::optimizer::{CLIP_NORM, CLIP_VALUE, ETA, HYPER, KEEP, L1, L2, MAX_NORM, Rule, STEP_SIZE, Update};
+use crate::plan::{
+    BufferId, BufferSpec, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step,
+};
 use crate::{Activation, Cost};
 
 /// Words after the last element of each buffer, inside what the kernel can reach: robust access would hide a write past the
@@ -78,17 +82,18 @@ impl Case {
             Kernel::Activation | Kernel::ActivationPrime => count(elementwise().len()),
             Kernel::DenseForward | Kernel::DenseBackward => count(elementwise().len()) * PARTS,
             Kernel::CostValue => 2 * count(Cost::ALL.len()),
-            Kernel::OutputError => 2 * count(pairs().len()),
+            Kernel::OutputError | Kernel::Persistent => 2 * count(pairs().len()),
             Kernel::Gather => 8,
-            Kernel::CountRight | Kernel::Tally => 4,
-            Kernel::CostDerivative | Kernel::Sgd => 2,
-            Kernel::Hadamard | Kernel::Softmax => 1,
+            Kernel::CountRight | Kernel::Tally | Kernel::Answers | Kernel::CountAnswers | Kernel::Residuals => 4,
+            Kernel::CostDerivative | Kernel::ClipGradients | Kernel::MaxNorm => 2,
+            Kernel::Update | Kernel::DenseUpdate => 2 * count(Rule::ALL.len()),
+            Kernel::Dropout => 3,
+            Kernel::Hadamard | Kernel::Softmax | Kernel::GradientSquares => 1,
             Kernel::MatmulNt
             | Kernel::MatmulNn
             | Kernel::OuterProducts
             | Kernel::BiasGradient
-            | Kernel::DenseGradient
-            | Kernel::DenseUpdate => PARTS,
+            | Kernel::DenseGradient => PARTS,
         }
     }
 
@@ -97,10 +102,12 @@ impl Case {
         let buffers =
             self.buffers.iter().zip(self.step.kernel.info().bindings).map(|((element, _, words), binding)| {
                 let name = binding.name.to_owned();
-                BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between }
+                BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between, head: Vec::new() }
             });
         let rows = self.step.params.rows as usize;
-        Plan { kind: PlanKind::Textbook, rows, buffers: buffers.collect(), steps: vec![self.step.clone()] }
+        let rounds = vec![Round { steps: 0..1, advances: 1 }];
+        let steps = vec![self.step.clone()];
+        Plan { kind: PlanKind::Textbook, rows, buffers: buffers.collect(), steps, rounds, networks: 1 }
     }
 
     /// Runs the case on an engine and compares every output with the reference. Fails if a guard or an input was written.
@@ -123,10 +130,10 @@ impl Case {
             engine.write(slot, words.len(), &[GUARD; GUARDS])?;
         }
         let prepared: Prepared = engine.prepare(plan, slots.to_vec())?;
-        engine.run(&prepared, 0..1, 1)?;
+        engine.run(&prepared, &[(0..1, 1)])?;
         let mut after = Vec::with_capacity(slots.len());
         for ((_, _, words), &slot) in self.buffers.iter().zip(slots) {
-            after.push(engine.read(slot, words.len() + GUARDS).await?);
+            after.push(engine.read(slot, 0, words.len() + GUARDS).await?);
         }
         self.judge(&after)
     }
@@ -151,7 +158,7 @@ impl Case {
             if *access == Access::In && after != before {
                 return fail("changed its input");
             }
-            if *access != Access::In {
+            if !matches!(access, Access::In | Access::Scratch) {
                 worst.merge(&self.compare(before, after, oracle.buffer(index)));
             }
         }
@@ -226,8 +233,11 @@ impl Maker {
         let b = w + outputs * inputs + 2;
         let mut p = Params { rows, inputs, outputs, w, b, ..Params::default() };
         p.k_end = kernel.sum_length(&p).unwrap_or(0);
-        let columns = if matches!(kernel, Kernel::Sgd) { inputs * outputs } else { rows * outputs };
-        p.count = columns;
+        p.count = match kernel {
+            // The arena ends with the layer's biases.
+            Kernel::Update | Kernel::GradientSquares | Kernel::ClipGradients | Kernel::DenseUpdate => b + outputs,
+            _ => rows * outputs,
+        };
         let mixed = u128::from(seed) << 64 | u128::from(rows) << 40 | u128::from(inputs) << 20 | u128::from(outputs);
         let random = Pcg64Mcg::new(mixed << 1 | 1 | u128::from(variant) << 100);
         let mut maker = Self { kernel, p, fill, variant, random };
@@ -243,7 +253,8 @@ impl Maker {
             Kernel::Activation | Kernel::ActivationPrime => p.activation = elementwise()[variant as usize].code(),
             Kernel::Gather => p.format = variant % 2 + 8 * (variant / 2 % 2),
             Kernel::Tally => p.count = variant / 2,
-            Kernel::CountRight => p.activation = variant / 2,
+            Kernel::CountRight | Kernel::Answers => p.activation = variant / 2,
+            Kernel::CountAnswers => p.count = (p.outputs.max(2) + 1) * (p.outputs.max(2) + 1),
             Kernel::CostValue => p.cost = Cost::ALL[variant as usize % Cost::ALL.len()].code(),
             Kernel::DenseForward | Kernel::DenseBackward => {
                 p.activation = elementwise()[(variant / PARTS) as usize].code();
@@ -253,6 +264,15 @@ impl Maker {
                 let (cost, activation) = pairs()[variant as usize % pairs().len()];
                 p.cost = cost.code();
                 p.activation = activation.code();
+            }
+            Kernel::Update | Kernel::DenseUpdate => p.rule = Rule::ALL[variant as usize % Rule::ALL.len()].code(),
+            Kernel::Dropout => {
+                let rate = [0.5, 0.1, 0.95_f64][variant as usize % 3];
+                (p.w, p.b) = (0xdead_beef, variant);
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 2^32")]
+                let bound = ((1.0 - rate) * 4_294_967_296.0) as u32;
+                p.k_end = bound;
+                p.format = crate::real::Real::to_f32(1.0 / (1.0 - rate)).to_bits();
             }
             kernel if kernel.sum_length(p).is_some() => self.part(variant),
             _ => {}
@@ -299,6 +319,8 @@ impl Maker {
             3 if self.compares() => x.signum() * f32::MIN_POSITIVE * (1.0 + x.abs()),
             3 => 1e-38 * x,
             4 => 10.0 * x,
+            // What is squared or cubed on the way would overflow.
+            5 if matches!(self.kernel, Kernel::Activation | Kernel::ActivationPrime) => 1e30 * x,
             _ => x,
         }
     }
@@ -307,7 +329,13 @@ impl Maker {
     const fn compares(&self) -> bool {
         matches!(
             self.kernel,
-            Kernel::CountRight | Kernel::ActivationPrime | Kernel::OutputError | Kernel::DenseBackward
+            Kernel::CountRight
+                | Kernel::Answers
+                | Kernel::ActivationPrime
+                | Kernel::OutputError
+                | Kernel::DenseBackward
+                | Kernel::Update
+                | Kernel::DenseUpdate
         )
     }
 
@@ -315,15 +343,46 @@ impl Maker {
         (0..len).map(|_| self.number().to_bits()).collect()
     }
 
+    /// Numbers from 0.1 to 1, none of which is special.
+    fn positive(&mut self, len: usize) -> Vec<u32> {
+        (0..len).map(|_| self.random.random_range(0.1..1.0_f32).to_bits()).collect()
+    }
+
+    /// Numbers of three steps. In the odd variants, and in the later half of them, there are no bounds, or none that is reached.
+    fn hyper(&mut self) -> Vec<u32> {
+        let mut hyper = self.positive(3 * HYPER);
+        let loose = self.variant % 2 == 1;
+        for step in hyper.chunks_exact_mut(HYPER) {
+            if self.variant as usize >= Rule::ALL.len() {
+                step[CLIP_VALUE] = 0;
+            }
+            if loose && matches!(self.kernel, Kernel::ClipGradients | Kernel::MaxNorm) {
+                [step[CLIP_NORM], step[MAX_NORM]] = [1e9_f32.to_bits(); 2];
+            }
+        }
+        hyper
+    }
+
+    /// What the rule remembers of every parameter; one number where it remembers nothing.
+    fn state(&mut self) -> Vec<u32> {
+        let arenas = Rule::from_code(self.p.rule).remembers();
+        self.positive((arenas * self.p.count as usize).max(1))
+    }
+
     /// What an output holds before: garbage where the kernel overwrites, numbers where it adds.
     fn output(&mut self, len: u32) -> Vec<u32> {
         if self.p.k_begin > 0 { self.numbers(len) } else { vec![GARBAGE; len as usize] }
     }
 
-    /// Step 2 of an epoch.
+    /// Step 2 of an epoch; or step 0, where a kernel is different there.
     fn control(&self) -> Vec<u32> {
         let live = self.live();
-        vec![2, live, 2 * self.p.rows + live, 0]
+        let step = if self.first_step() { 0 } else { 2 };
+        vec![step, live, step * self.p.rows + live, 0xffff_fffe]
+    }
+
+    const fn first_step(&self) -> bool {
+        matches!(self.kernel, Kernel::CountAnswers) && self.variant >= 2
     }
 
     /// `a` for the weighted inputs `z`, with the activation and cost of this case.
@@ -345,6 +404,9 @@ impl Maker {
     }
 
     fn make(mut self) -> Case {
+        if self.kernel == Kernel::Persistent {
+            return self.persistent();
+        }
         let p = self.p;
         let arena = p.b + p.outputs + 1;
         let (below, here) = (p.rows * p.inputs, p.rows * p.outputs);
@@ -370,6 +432,7 @@ impl Maker {
             Kernel::Activation | Kernel::ActivationPrime | Kernel::Softmax => {
                 vec![self.numbers(here), vec![GARBAGE; here as usize]]
             }
+            Kernel::Dropout => vec![control, self.numbers(here), vec![GARBAGE; here as usize]],
             Kernel::Hadamard => vec![self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]],
             Kernel::CostDerivative => {
                 vec![control, self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]]
@@ -383,13 +446,47 @@ impl Maker {
                 let (y, a) = (self.targets(), self.numbers(here));
                 vec![control, y, a, vec![GARBAGE; p.rows as usize]]
             }
+            Kernel::Answers => {
+                let (y, mut a) = (self.targets(), self.numbers(here));
+                // A row that was spoilt, by a NaN at any place of it.
+                if self.fill == Fill::Extreme {
+                    a[self.random.random_range(0..here) as usize] = f32::NAN.to_bits();
+                }
+                vec![control, y, a, vec![GARBAGE; 3 * p.rows as usize]]
+            }
+            Kernel::CountAnswers => {
+                let classes = p.outputs.max(2);
+                // Live rows have a true class; past them there is none.
+                let answer = (0..3 * p.rows).map(|i| match (i / 3 < control[1], i % 3) {
+                    (true, 0) => self.random.random_range(0..classes),
+                    (true, _) => self.random.random_range(0..=classes),
+                    (false, _) => classes,
+                });
+                let answer = answer.collect();
+                let counts = match self.first_step() {
+                    true => vec![GARBAGE; p.count as usize],
+                    false => (0..p.count).map(|_| self.random.random_range(0..1000)).collect(),
+                };
+                vec![control, answer, counts]
+            }
+            Kernel::Residuals => {
+                let (y, a) = (self.targets(), self.numbers(here));
+                vec![control, y, a, vec![GARBAGE; 8 * p.outputs as usize]]
+            }
             Kernel::Tally => {
                 let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();
-                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 5], vec![GARBAGE; 5]]
+                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 9]]
             }
-            Kernel::Sgd => {
-                vec![control, self.numbers(12), self.numbers(p.count + 1), self.numbers(p.count + 1)]
+            Kernel::Update => {
+                let (hyper, state) = (self.hyper(), self.state());
+                vec![control, hyper, self.numbers(p.count + 1), state, self.numbers(p.count + 1)]
             }
+            Kernel::GradientSquares => vec![self.numbers(p.count + 1), vec![GARBAGE; 65]],
+            Kernel::ClipGradients => {
+                let squares = self.positive(64);
+                vec![control, self.hyper(), squares, self.numbers(p.count + 1)]
+            }
+            Kernel::MaxNorm => vec![control, self.hyper(), self.numbers(arena)],
             Kernel::DenseForward => {
                 vec![self.numbers(below), self.numbers(arena), self.output(here), vec![GARBAGE; here as usize]]
             }
@@ -400,12 +497,16 @@ impl Maker {
                 vec![control, self.targets(), a, z, vec![GARBAGE; here as usize], rows.clone(), rows]
             }
             Kernel::DenseBackward => {
-                vec![self.numbers(here), self.numbers(arena), self.numbers(below), self.output(below)]
+                let z = self.numbers(below);
+                let a = self.activations(&z);
+                vec![self.numbers(here), self.numbers(arena), z, a, self.output(below)]
             }
             Kernel::DenseGradient => vec![self.numbers(here), self.numbers(below), self.output(arena)],
             Kernel::DenseUpdate => {
-                vec![self.numbers(here), self.numbers(below), self.numbers(12), control, self.numbers(arena)]
+                let (hyper, state) = (self.hyper(), self.state());
+                vec![self.numbers(here), self.numbers(below), hyper, control, state, self.numbers(arena)]
             }
+            Kernel::Persistent => Vec::new(),
         };
         let bindings = self.kernel.info().bindings;
         let buffers = bindings.iter().zip(contents).map(|(binding, words)| (binding.element, binding.access, words));
@@ -413,6 +514,84 @@ impl Maker {
         let label = format!("{} {rows}x{inputs}x{outputs} variant {}", self.kernel.name(), self.variant);
         let ids = (0..bindings.len()).map(BufferId).collect();
         Case { step: Step { kernel: self.kernel, params: p, bindings: ids, label }, buffers: buffers.collect() }
+    }
+
+    /// Two steps of two networks with a hidden layer or none, the second step on what is left of the data. Numbers are ordinary
+    /// ones whatever the fill: between saturated outputs rounding would decide which answer is right.
+    fn persistent(mut self) -> Case {
+        self.fill = Fill::Ordinary;
+        let (cost, activation) = pairs()[self.variant as usize % pairs().len()];
+        let [rows, inputs, outputs] = [self.p.rows, self.p.inputs, self.p.outputs].map(|n| n as usize);
+        let hidden = elementwise()[self.variant as usize % elementwise().len()];
+        let deep = [(outputs % 5 + 3, hidden), (outputs, activation)];
+        let dense = if (self.variant as usize) < pairs().len() { &deep[..] } else { &deep[1..] };
+        let examples = rows + rows.div_ceil(3);
+        let bytes = self.variant.is_multiple_of(2);
+        let source = Source::Dataset {
+            len: examples,
+            inputs: if bytes { Format::U8 } else { Format::F32 },
+            targets: if cost == Cost::CategoricalCrossEntropy { Format::Label } else { Format::F32 },
+        };
+        let layers = layout(inputs, dense).map(|(layers, _)| layers).unwrap_or_default();
+        let limits = Limits::HOST;
+        let update = Update { rule: Rule::ALL[self.variant as usize % Rule::ALL.len()], ..Update::default() };
+        let request = Request {
+            layers: &layers,
+            cost: Some(cost),
+            goal: Goal::Train,
+            source,
+            rows,
+            limits,
+            update,
+            dropout: Dropout::default(),
+        };
+        let Ok(plan) = Plan::population(&request, 2) else {
+            unreachable!("the shape was checked, and nothing is limited")
+        };
+        let len = u32::try_from(examples).unwrap_or(u32::MAX);
+        #[allow(clippy::cast_precision_loss, reason = "a rough size")]
+        let widest = (self.p.inputs.max(self.p.outputs) as f32).sqrt();
+        let mut buffers = Vec::new();
+        for (spec, binding) in plan.buffers.iter().zip(self.kernel.info().bindings) {
+            let words = match spec.role {
+                Role::Walk => {
+                    let mut words = spec.head.clone();
+                    for network in 0..2 {
+                        words.extend([0, self.p.rows.min(len), len, 0]);
+                        words.extend((0..len).map(|i| (i * 7 + network) % len));
+                    }
+                    words
+                }
+                Role::Inputs if bytes => (0..spec.len).map(|_| self.random.random()).collect(),
+                Role::Targets if cost == Cost::CategoricalCrossEntropy => {
+                    (0..len).map(|_| self.random.random_range(0..self.p.outputs)).collect()
+                }
+                Role::Targets => (0..spec.len).map(|_| self.random.random_range(0.0..1.0_f32).to_bits()).collect(),
+                Role::Between | Role::Scores => vec![GARBAGE; spec.len],
+                // Small steps, and small weights for wide layers: the second step starts from what rounding made of the first.
+                Role::Hyper => self.small_steps(spec.len / HYPER),
+                Role::State => self.positive(spec.len),
+                _ => (0..spec.len).map(|_| (self.number() / widest).to_bits()).collect(),
+            };
+            buffers.push((spec.element, binding.access, words));
+        }
+        let Some(mut step) = plan.steps.into_iter().next_back() else { unreachable!("a plan has steps") };
+        step.params.count = 2;
+        step.label = format!("persistent {rows}x{inputs}x{outputs} variant {}", self.variant);
+        Case { step, buffers }
+    }
+
+    /// Numbers of so many small steps. Without the penalty that jumps where a weight is 0.
+    fn small_steps(&mut self, steps: usize) -> Vec<u32> {
+        let mut hyper = self.positive(steps * HYPER);
+        for step in hyper.chunks_exact_mut(HYPER) {
+            for at in [ETA, STEP_SIZE, L2] {
+                step[at] = (0.1 * f32::from_bits(step[at])).to_bits();
+            }
+            step[KEEP] = (1.0 - 0.1 * f32::from_bits(step[KEEP])).to_bits();
+            step[L1] = 0;
+        }
+        hyper
     }
 
     /// One-hot rows for the odd rows, soft ones between 0 and 1 for the even ones.

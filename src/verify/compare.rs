@@ -1,7 +1,7 @@
 //! The one comparison of a result with the reference, and the one formula of its tolerance.
 
 use super::tracked::{SMALLEST_K, Tracked};
-use crate::kernel::{Kernel, Params};
+use crate::kernel::{Kernel, Params, SQUARES};
 
 /// How far a result may be from the reference: `|got - want| <= k * 2^-23 * scale + flushed`, with `k = 8 + 2 sqrt(K)` for a
 /// sum of `K` terms, and `scale` and `flushed` from [`Tracked`].
@@ -17,7 +17,14 @@ pub fn bound(terms: u64, want: &Tracked) -> f64 {
 pub(crate) fn terms(kernel: Kernel, p: &Params) -> u64 {
     match kernel {
         Kernel::Softmax | Kernel::CostValue | Kernel::OutputError => u64::from(p.outputs),
-        Kernel::Tally => u64::from(p.rows),
+        Kernel::Tally | Kernel::Residuals => u64::from(p.rows),
+        // The sum before it may have been cut, or not.
+        Kernel::DenseUpdate => u64::from(p.rows),
+        Kernel::GradientSquares => u64::from(p.count).div_ceil(SQUARES.into()),
+        Kernel::ClipGradients => SQUARES.into(),
+        Kernel::MaxNorm => u64::from(p.inputs),
+        // Every sum of its steps, one after another.
+        Kernel::Persistent => u64::from(p.count) * u64::from(p.k_end) * u64::from(p.rows + p.inputs + p.outputs),
         _ if kernel.sum_length(p).is_some() => u64::from(p.k_end - p.k_begin),
         _ => 1,
     }

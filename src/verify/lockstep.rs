@@ -12,7 +12,7 @@ use crate::backend::{Engine, Prepared};
 use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel};
-use crate::plan::{BufferId, BufferSpec, Plan, Role};
+use crate::plan::{BufferId, BufferSpec, Plan, Role, Step};
 
 /// Something that runs a plan step by step: a device, or a test's twin of one.
 pub trait Runner {
@@ -79,12 +79,12 @@ impl Runner for DeviceRunner {
         if step >= steps {
             return Err(Error::shape("the number of a step", format!("below {steps}"), step.to_string()));
         }
-        self.engine.run(&self.prepared, step..step + 1, 1)
+        self.engine.run(&self.prepared, &[(step..step + 1, 1)])
     }
 
     async fn read(&mut self, buffer: BufferId) -> Result<Vec<u32>> {
         let id = self.known(buffer)?;
-        self.engine.read(self.prepared.slots[id], self.prepared.plan.buffers[id].len).await
+        self.engine.read(self.prepared.slots[id], 0, self.prepared.plan.buffers[id].len).await
     }
 }
 
@@ -130,7 +130,7 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
     seed: u64,
     times: usize,
 ) -> Result<Lockstep> {
-    if plan.buffer(Role::Order).is_some_and(|order| times > plan.buffers[order.0].len.div_ceil(plan.rows)) {
+    if plan.place(Role::Order, 0).is_some_and(|order| times > order.len.div_ceil(plan.rows)) {
         let want = "at most the number of mini-batches of the data set";
         return Err(Error::InvalidOption { option: "times", value: times.to_string(), want });
     }
@@ -144,13 +144,16 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
     }
     let mut report = Lockstep { steps: 0, worst: Worst::default() };
     for time in 0..times {
-        for (number, step) in plan.steps.iter().enumerate() {
+        // The round that trains one step: what more do at once is the same again.
+        let round = plan.rounds.last().map_or(0..plan.steps.len(), |round| round.steps.clone());
+        for number in round {
+            let step = &plan.steps[number];
             let slots: Vec<_> = step.bindings.iter().map(|id| id.0).collect();
             oracle.run_plain(step, &slots);
             a.run(number)?;
             b.run(number)?;
             for (&id, binding) in step.bindings.iter().zip(step.kernel.info().bindings) {
-                if binding.access == Access::In {
+                if matches!(binding.access, Access::In | Access::Scratch) {
                     continue;
                 }
                 let (words_a, words_b) = (a.read(id).await?, b.read(id).await?);
@@ -221,7 +224,7 @@ const GARBAGE: u32 = 0x7fc0_beef;
 /// The first contents of every buffer of a plan.
 fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
     let mut random = Pcg64Mcg::new(u128::from(seed) << 1 | 1);
-    let examples = plan.buffer(Role::Order).map_or(plan.rows, |id| plan.buffers[id.0].len);
+    let examples = plan.place(Role::Order, 0).map_or(plan.rows, |order| order.len);
     let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let live = word(plan.rows.min(examples));
     plan.buffers
@@ -229,8 +232,16 @@ fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
         .map(|spec| match spec.role {
             Role::Control => vec![0, live, word(examples), 0],
             Role::Order => (0..word(spec.len)).rev().collect(),
+            Role::Walk => {
+                let own = [0, live, word(examples), 0].into_iter().chain((0..word(examples)).rev());
+                let networks = (0..plan.networks).flat_map(|_| own.clone());
+                spec.head.iter().copied().chain(networks).collect()
+            }
             Role::Inputs | Role::Targets => data(plan, spec, examples, &mut random),
-            Role::Parameters | Role::X | Role::Hyper => numbers(spec, &mut random, -1.0),
+            // Of these a square root is taken, or they stand in a denominator.
+            Role::State => numbers(spec, &mut random, 0.0),
+            Role::Hyper => numbers(spec, &mut random, 0.1),
+            Role::Parameters | Role::X => numbers(spec, &mut random, -1.0),
             Role::Y => numbers(spec, &mut random, 0.0),
             _ => vec![GARBAGE; spec.len],
         })
@@ -244,7 +255,8 @@ fn numbers(spec: &BufferSpec, random: &mut Pcg64Mcg, low: f32) -> Vec<u32> {
 
 /// Resident data in the format that the plan gathers it in.
 fn data(plan: &Plan, spec: &BufferSpec, examples: usize, random: &mut Pcg64Mcg) -> Vec<u32> {
-    let Some(gather) = plan.steps.iter().find(|step| step.kernel == Kernel::Gather) else { return vec![0; spec.len] };
+    let gathers = |step: &&Step| matches!(step.kernel, Kernel::Gather | Kernel::Persistent);
+    let Some(gather) = plan.steps.iter().find(gathers) else { return vec![0; spec.len] };
     let format = if spec.role == Role::Inputs { gather.params.format & 3 } else { gather.params.format >> 2 };
     match format {
         0 => (0..spec.len).map(|_| random.random_range(0.0..1.0_f32).to_bits()).collect(),

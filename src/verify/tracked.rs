@@ -9,7 +9,8 @@ use crate::real::Real;
 /// A value in `f64` with the scale of its error: a kernel that computed it in `f32`, in whatever order, may be off by
 /// `k * 2^-23 * scale + flushed` for the `k` of [`bound`](super::bound).
 ///
-/// For a sum the scale is the sum of the absolute terms, never the absolute value of the sum, which cancellation makes small.
+/// For a sum the scale is the sum of the absolute terms, never the absolute value of the sum, which cancellation makes small. For a
+/// product it is that of either factor times the value of the other: what was off before comes through multiplied, no more.
 /// Functions add what the WGSL specification allows them (15.7.4), as multiples of the smallest `k`, 8.
 ///
 /// A device may also take a number below the smallest normal one as 0, before or after any operation. What that can add up to,
@@ -29,6 +30,10 @@ pub struct Tracked {
 /// The smallest factor that a bound has; intrinsic errors are given in units of it.
 pub(super) const SMALLEST_K: f64 = 8.0;
 
+/// What two errors can make of each other, per unit of both scales: the largest `k * 2^-23` there is, of sums of 10,000 terms. It
+/// matters only where a sum cancelled so far that its error is as large as itself.
+const SECOND_ORDER: f64 = 1.0 / 32_768.0;
+
 /// What one operation can flush: anything below the smallest normal number.
 const FLUSH: f64 = f32::MIN_POSITIVE as f64;
 
@@ -45,9 +50,14 @@ impl Tracked {
         Self { value, scale, flushed: flushed + FLUSH, exact: false }
     }
 
+    /// The scale of the error that it comes with: none if it was read from memory.
+    fn error(self) -> f64 {
+        if self.exact { 0.0 } else { self.scale }
+    }
+
     /// `f(self)`, where `slope` is `f'` and the function itself may be off by `intrinsic` units of 2^-23.
     fn function(self, value: f64, slope: f64, intrinsic: f64) -> Self {
-        let carried = if self.exact { 0.0 } else { (slope * self.scale).abs() };
+        let carried = (slope * self.error()).abs();
         let scale = carried + value.abs() / SMALLEST_K + intrinsic / SMALLEST_K;
         Self { value, scale, flushed: slope.abs() * self.flushed + FLUSH, exact: false }
     }
@@ -84,10 +94,14 @@ impl Sub for Tracked {
 
 impl Mul for Tracked {
     type Output = Self;
+    /// The error of either factor times the other: of the scales alone the product would grow without end from layer to layer.
+    /// Where a factor has all but cancelled, the product of both errors, each a small part of its scale, may be more than that.
     fn mul(self, other: Self) -> Self {
         let flushed = self.value.abs() * other.flushed + other.value.abs() * self.flushed;
         let exact = self.exact && other.exact;
-        Self::result(self.value * other.value, self.scale * other.scale, flushed, exact)
+        let (a, b) = (self.error(), other.error());
+        let scale = self.value.abs() * b + other.value.abs() * a + SECOND_ORDER * a * b;
+        Self::result(self.value * other.value, scale, flushed, exact)
     }
 }
 
@@ -95,7 +109,8 @@ impl Div for Tracked {
     type Output = Self;
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
-        let scale = self.scale / other.value.abs() * (other.scale / other.value.abs()).max(1.0);
+        let (a, b) = (self.error() / other.value.abs(), other.error() / other.value.abs());
+        let scale = a + value.abs() * b + SECOND_ORDER * a * b;
         let flushed = (self.flushed + value.abs() * other.flushed) / other.value.abs();
         Self::result(value, scale, flushed, self.exact && other.exact)
     }
@@ -114,6 +129,10 @@ impl Real for Tracked {
 
     fn exact(x: f32) -> Self {
         Self::exact_value(x.into())
+    }
+
+    fn constant(x: f64) -> Self {
+        Self::exact_value(x)
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "rounding to f32 is what this is for")]
@@ -138,9 +157,24 @@ impl Real for Tracked {
         self.function(value, 1.0 / self.value, intrinsic)
     }
 
-    /// As the logarithm of a number between 1 and 2.
+    /// A series of positive terms, and two divisions of 2.5 ULP each.
     fn ln_1p(self) -> Self {
-        self.function(self.value.ln_1p(), 1.0 / (1.0 + self.value), 4.0)
+        let value = self.value.ln_1p();
+        self.function(value, 1.0 / (1.0 + self.value), 10.0 * value)
+    }
+
+    /// From `e^x`, which near 0 costs an absolute error; the series above -0.2 is better than that.
+    fn exp_m1(self) -> Self {
+        let (value, e) = (self.value.exp_m1(), self.value.exp());
+        self.function(value, e, e * (3.0 + 2.0 * self.value.abs()) + 4.0 * value.abs() + 1.0)
+    }
+
+    /// `e^(-x^2/2)`, whose argument is rounded twice, times a polynomial of 9 terms.
+    fn normal_tail(self) -> Self {
+        let square = self.value * self.value;
+        let value = 0.5 * libm::erfc(self.value.abs() * std::f64::consts::FRAC_1_SQRT_2);
+        let density = (-0.5 * square).exp() / std::f64::consts::TAU.sqrt();
+        self.function(value, density, value * (12.0 + 2.0 * square))
     }
 
     /// From `e^(-2|x|)`, which near 0 costs an absolute error; the series below 0.02 is better than that.
@@ -148,6 +182,16 @@ impl Real for Tracked {
         let value = self.value.tanh();
         let e = (-2.0 * self.value.abs()).exp();
         self.function(value, 1.0 - value * value, e * (3.0 + 4.0 * self.value.abs()) + 4.0 * value.abs() + 1.0)
+    }
+
+    /// As the inverse of an inverse square root: 2 + 2.5 ULP. At 0 the slope is infinite; what may have been flushed there is a
+    /// square, too.
+    fn sqrt(self) -> Self {
+        let value = self.value.sqrt();
+        let slope = if value > 0.0 { 0.5 / value } else { 0.0 };
+        let tracked = Self { flushed: 0.0, ..self }.function(value, slope, 5.0 * value);
+        let root = self.flushed.sqrt();
+        Self { flushed: FLUSH + if slope > 0.0 { root.min(slope * self.flushed) } else { root }, ..tracked }
     }
 
     fn abs(self) -> Self {

@@ -83,25 +83,25 @@ impl Expected {
         rows: Tracked,
     ) {
         let mut a = vec![x.to_vec()];
-        let mut z_last = Vec::new();
+        let mut zs = Vec::new();
         for (l, layer) in layers.iter().enumerate() {
             let weights = arena[layer.weights()].chunks(layer.inputs);
             let dot = |w: &[Tracked]| w.iter().zip(&a[l]).fold(Tracked::ZERO, |sum, (&w, &a)| sum + times(w, a));
             let z: Vec<_> = weights.zip(&arena[layer.biases()]).map(|(w, &b)| b + dot(w)).collect();
-            if layer.activation == Activation::Relu {
+            if matches!(layer.activation, Activation::Relu | Activation::LeakyRelu) {
                 self.kinked |= z.iter().any(|z| z.value.abs() <= bound(self.terms, z));
             }
             a.push(activate(layer.activation, &z));
-            z_last = z;
+            zs.push(z);
         }
-        let last = &a[layers.len()];
-        self.cost = self.cost + row_cost(cost, &z_last, last, y);
+        let (z_last, last) = (&zs[layers.len() - 1], &a[layers.len()]);
+        self.cost = self.cost + row_cost(cost, z_last, last, y);
         self.outputs.extend(last);
 
         let mut delta: Vec<_> = last.iter().zip(y).map(|(&a, &y)| over(a - y, rows)).collect();
         if cost == Cost::Quadratic {
             let f = layers[layers.len() - 1].activation;
-            delta = delta.iter().zip(last).map(|(&d, &a)| times(d, slope(f, a))).collect();
+            delta = (0..delta.len()).map(|j| times(delta[j], slope(f, z_last[j], last[j]))).collect();
         }
         for (l, layer) in layers.iter().enumerate().rev() {
             for (o, &d) in delta.iter().enumerate() {
@@ -117,7 +117,7 @@ impl Expected {
                 let back =
                     |i: usize| delta.iter().zip(column(i)).fold(Tracked::ZERO, |sum, (&d, &w)| sum + times(d, w));
                 let f = layers[l - 1].activation;
-                delta = (0..layer.inputs).map(|i| times(back(i), slope(f, a[l][i]))).collect();
+                delta = (0..layer.inputs).map(|i| times(back(i), slope(f, zs[l - 1][i], a[l][i]))).collect();
             }
         }
     }
@@ -130,9 +130,39 @@ impl Expected {
     }
 }
 
-fn sigmoid(z: Tracked) -> Tracked {
+/// `1 / (1 + e^-z)` and `1 / (1 + e^z)`.
+fn logistic(z: Tracked) -> [Tracked; 2] {
     let e = (-z.abs()).exp();
-    over(if z.value >= 0.0 { Tracked::ONE } else { e }, Tracked::ONE + e)
+    let [small, large] = [e, Tracked::ONE].map(|x| over(x, Tracked::ONE + e));
+    if z.value >= 0.0 { [large, small] } else { [small, large] }
+}
+
+fn sigmoid(z: Tracked) -> Tracked {
+    logistic(z)[0]
+}
+
+/// `Phi(z)` and `phi(z)`.
+fn normal(z: Tracked) -> [Tracked; 2] {
+    let tail = z.normal_tail();
+    let density = (-times(Tracked::constant(0.5), times(z, z))).exp();
+    let density = times(Tracked::constant(1.0 / std::f64::consts::TAU.sqrt()), density);
+    [if z.value < 0.0 { tail } else { Tracked::ONE - tail }, density]
+}
+
+/// `2 sqrt(2/pi) (z + 0.044715 z^3)` and its slope.
+fn gelu_argument(z: Tracked) -> [Tracked; 2] {
+    let constant = Tracked::constant;
+    let square = times(z, z);
+    let factor = constant(2.0 * std::f64::consts::FRAC_2_PI.sqrt());
+    let v = z + times(constant(0.044715), times(square, z));
+    [times(factor, v), times(factor, Tracked::ONE + times(constant(3.0 * 0.044715), square))]
+}
+
+/// `z`, or `below(z)` where it is negative, with the error of `z` on either side of 0.
+fn bent(z: Tracked, below: impl Fn(Tracked) -> Tracked) -> Tracked {
+    let mut a = if z.value < 0.0 { below(z) } else { z };
+    a.scale = a.scale.max(z.scale);
+    a
 }
 
 fn largest(z: &[Tracked]) -> Tracked {
@@ -144,11 +174,13 @@ fn activate(f: Activation, z: &[Tracked]) -> Vec<Tracked> {
     match f {
         Activation::Sigmoid => each(&sigmoid),
         Activation::Tanh => each(&Tracked::tanh),
-        // The error of z stays, on either side of the kink.
-        Activation::Relu => each(&|mut z| {
-            z.value = z.value.max(0.0);
-            z
-        }),
+        Activation::Relu => each(&|z| bent(z, |_| Tracked::ZERO)),
+        Activation::LeakyRelu => each(&|z| bent(z, |z| times(Tracked::constant(0.01), z))),
+        Activation::Elu => each(&|z| bent(z, Tracked::exp_m1)),
+        Activation::Gelu => each(&|z| times(z, normal(z)[0])),
+        Activation::GeluTanh => each(&|z| times(z, sigmoid(gelu_argument(z)[0]))),
+        Activation::Silu => each(&|z| times(z, sigmoid(z))),
+        Activation::Softplus => each(&|z| bent(z, |_| Tracked::ZERO) + (-z.abs()).exp().ln_1p()),
         Activation::Softmax => {
             let m = largest(z);
             let e: Vec<_> = z.iter().map(|&z| (z - m).exp()).collect();
@@ -159,12 +191,32 @@ fn activate(f: Activation, z: &[Tracked]) -> Vec<Tracked> {
     }
 }
 
-/// `f'(z)` from `a = f(z)`.
-fn slope(f: Activation, a: Tracked) -> Tracked {
+/// `f'(z)`.
+fn slope(f: Activation, z: Tracked, a: Tracked) -> Tracked {
     match f {
         Activation::Sigmoid => times(a, Tracked::ONE - a),
         Activation::Tanh => Tracked::ONE - times(a, a),
         Activation::Relu if a.value <= 0.0 => Tracked::ZERO,
+        Activation::LeakyRelu if z.value <= 0.0 => Tracked::constant(0.01),
+        Activation::Elu => {
+            let mut slope = if z.value < 0.0 { a + Tracked::ONE } else { Tracked::ONE };
+            slope.scale = slope.scale.max(a.scale);
+            slope
+        }
+        Activation::Gelu => {
+            let [cdf, density] = normal(z);
+            cdf + times(z, density)
+        }
+        Activation::GeluTanh => {
+            let [v, slope] = gelu_argument(z);
+            let [s, other] = logistic(v);
+            s + times(times(a, other), slope)
+        }
+        Activation::Silu => {
+            let [s, other] = logistic(z);
+            s + times(a, other)
+        }
+        Activation::Softplus => sigmoid(z),
         _ => Tracked::ONE,
     }
 }

@@ -14,6 +14,7 @@ three steps of gradient descent on the same mini-batch; `cost_after` is the cost
 """
 
 import json
+import math
 import pathlib
 import re
 
@@ -37,10 +38,34 @@ def log_softmax(z):
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
+def elementwise(f):
+    """A function of one number, over an array."""
+    return np.vectorize(f, otypes=[np.float64])
+
+
+def normal_distribution(z):
+    return elementwise(lambda z: 0.5 * math.erfc(-z / math.sqrt(2.0)))(z)
+
+
+def gelu_u(z):
+    return math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3)
+
+
+def gelu_tanh_prime(z):
+    t = np.tanh(gelu_u(z))
+    return 0.5 * (1.0 + t) + 0.5 * z * (1.0 - t * t) * math.sqrt(2.0 / math.pi) * (1.0 + 3 * 0.044715 * z**2)
+
+
 ACTIVATION = {
     "sigmoid": sigmoid,
     "tanh": np.tanh,
     "relu": lambda z: np.where(z > 0.0, z, 0.0),
+    "leaky-relu": lambda z: np.where(z > 0.0, z, z / 100),
+    "elu": lambda z: np.where(z > 0.0, z, np.expm1(np.minimum(z, 0.0))),
+    "gelu": lambda z: z * normal_distribution(z),
+    "gelu-tanh": lambda z: 0.5 * z * (1.0 + np.tanh(gelu_u(z))),
+    "silu": lambda z: z / (1.0 + np.exp(-z)),
+    "softplus": lambda z: np.logaddexp(0.0, z),
     "identity": lambda z: z,
     "softmax": lambda z: np.exp(log_softmax(z)),
 }
@@ -50,6 +75,12 @@ DERIVATIVE = {
     "sigmoid": lambda z, a: a * (1.0 - a),
     "tanh": lambda z, a: (1.0 - a) * (1.0 + a),
     "relu": lambda z, a: np.heaviside(z, 0.0),
+    "leaky-relu": lambda z, a: np.where(z > 0.0, 1.0, 1 / 100),
+    "elu": lambda z, a: np.exp(np.minimum(z, 0.0)),
+    "gelu": lambda z, a: normal_distribution(z) + z * np.exp(-z * z / 2.0) / math.sqrt(2.0 * math.pi),
+    "gelu-tanh": lambda z, a: gelu_tanh_prime(z),
+    "silu": lambda z, a: sigmoid(z) * (1.0 + z * (1.0 - sigmoid(z))),
+    "softplus": lambda z, a: sigmoid(z),
     "identity": lambda z, a: np.ones_like(z),
 }
 
@@ -110,7 +141,7 @@ def exact_in_f32(*arrays):
 def check_kinks(name, zs, names):
     """ReLUs must be on both sides of their kink, and none so near it that f32 could land on the other side."""
     for z, function in zip(zs, names):
-        if function == "relu":
+        if function.endswith("relu"):
             assert (z > 0.0).any() and (z < 0.0).any() and (np.abs(z) > 1e-3).all(), name
 
 
@@ -178,6 +209,13 @@ def main():
         case(7, "two hidden layers", [4, 5, 4, 3], ["relu", "tanh", "sigmoid"], binary, eta),
         case(8, "saturated classes", net, ["tanh", "softmax"], categorical, 1 / 256, gain=256.0),
         case(9, "saturated labels", net, ["identity", "sigmoid"], binary, 1 / 256, gain=256.0),
+        case(10, "leaky units", net, ["leaky-relu", "leaky-relu"], quadratic, 0.25),
+        case(11, "exponential units", net, ["elu", "elu"], quadratic, 0.25),
+        case(12, "Gaussian units", net, ["gelu", "gelu"], quadratic, 0.25),
+        case(13, "Gaussian units by tanh", net, ["gelu-tanh", "gelu-tanh"], quadratic, 0.25),
+        case(14, "sigmoid-weighted units", net, ["silu", "silu"], quadratic, 0.25),
+        case(15, "softplus units", net, ["softplus", "softplus"], quadratic, 0.25),
+        case(16, "a mixture", [4, 5, 4, 3], ["gelu", "elu", "softmax"], categorical, eta),
     ]
     text = json.dumps({"numpy": np.__version__, "rows": ROWS, "cases": cases}, indent=1, allow_nan=False)
     # One line for each innermost list.

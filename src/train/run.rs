@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::pace::Pace;
+use super::{Clock, EpochReport, Event, Trainer};
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
-use crate::network::{Network, evaluation};
-use crate::plan::{Goal, Request};
+use crate::metrics::{self, Metrics};
+use crate::network::Network;
+use crate::plan::{Dropout, Goal, Request};
 use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch, Words};
-use crate::train::{EpochReport, Event, Trainer};
 
 /// A run that its caller advances a little at a time: for programs with a loop of their own, such as a game with four
 /// milliseconds a frame. [`Trainer::start`] makes it.
@@ -40,9 +42,9 @@ use crate::train::{EpochReport, Event, Trainer};
 pub struct Training<'n> {
     net: &'n mut Network,
     batches: Batches,
-    hyper: Vec<f32>,
+    pace: Pace,
     training: Resident,
-    held_out: Option<(Resident, usize)>,
+    held_out: Option<HeldOut>,
     /// Epochs begun by `step_for`, steps submitted of the last of them, and the time they took so far.
     begun: usize,
     submitted: usize,
@@ -51,6 +53,25 @@ pub struct Training<'n> {
     per_step: Option<f64>,
     in_flight: Option<(usize, Later<Duration>)>,
     scores: Option<Later<Scores>>,
+}
+
+/// Data that are only looked at.
+struct HeldOut {
+    resident: Resident,
+    rows: usize,
+    /// How much the targets of each output differ among themselves.
+    spread: Vec<f64>,
+}
+
+/// What an epoch has to keep to.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds<'b> {
+    /// Its number, from 1, of so many.
+    pub(super) epoch: usize,
+    pub(super) epochs: usize,
+    /// The most steps it may do.
+    pub(super) most: u64,
+    pub(super) clock: &'b Clock,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -85,8 +106,8 @@ impl Drop for Training<'_> {
     fn drop(&mut self) {
         let engine = self.net.parts().0;
         self.training.close(engine);
-        if let Some((resident, _)) = &mut self.held_out {
-            resident.close(engine);
+        if let Some(held_out) = &mut self.held_out {
+            held_out.resident.close(engine);
         }
     }
 }
@@ -99,20 +120,25 @@ impl<'n> Training<'n> {
         train: &Dataset,
         test: Option<&Dataset>,
     ) -> Result<Self> {
-        trainer.optimizer.check()?;
+        let batches = Batches::new(train.len(), trainer.batch_size, trainer.seed)?;
+        let pace = Pace::new(trainer, train.len().div_ceil(trainer.batch_size))?;
+        if let Some(stopping) = &trainer.early_stopping {
+            stopping.check()?;
+        }
         net.fits("fit: training", train)?;
         if let Some(test) = test {
             net.fits("fit: held-out", test)?;
         }
-        let batches = Batches::new(train.len(), trainer.batch_size, trainer.seed)?;
+        let goal = test.map(|test| metrics::goal(test, trainer.cost, false));
+        trainer.watched().try_for_each(|metric| metric.check(goal, net.outputs()))?;
         // A mini-batch has no use for more rows than there are.
         let rows = trainer.batch_size.min(train.len());
+        net.prepare(trainer.optimizer)?;
         let training = resident(net, Goal::Train, trainer, train, Some(rows))?;
-        let hyper = trainer.optimizer.hyper().repeat(training.steps());
         let mut run = Self {
             net,
             batches,
-            hyper,
+            pace,
             training,
             held_out: None,
             begun: 0,
@@ -122,34 +148,51 @@ impl<'n> Training<'n> {
             in_flight: None,
             scores: None,
         };
-        if let Some(test) = test {
-            run.held_out = Some((resident(run.net, Goal::Cost, trainer, test, None)?, test.len()));
+        if let (Some(test), Some(goal)) = (test, goal) {
+            let resident = resident(run.net, goal, trainer, test, None)?;
+            run.held_out = Some(HeldOut { resident, rows: test.len(), spread: metrics::spread(test, goal) });
         }
         Ok(run)
     }
 
-    /// One whole epoch, counted from 1, and the evaluation after it; `None` if `tell` ended it.
-    pub(crate) async fn epoch(
+    /// One epoch within its bounds, and the evaluation after it; `None` if `tell` ended it.
+    pub(super) async fn epoch(
         &mut self,
-        epoch: usize,
+        Bounds { epoch, epochs, most, clock }: Bounds<'_>,
         tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<EpochReport>> {
         let watch = Stopwatch::start();
-        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64 - 1), &self.hyper)?;
+        self.start(epoch - 1)?;
         let steps = self.training.steps();
-        let walked = walk(self.net, &mut self.training, |step| tell(Event::Progress { epoch, step, steps }));
-        let Some(scores) = walked.await? else { return Ok(None) };
-        let mut report = report(epoch, steps, watch.elapsed().as_secs_f64(), &scores)?;
-        if let Some((resident, rows)) = &mut self.held_out {
+        let most = usize::try_from(most).unwrap_or(steps).min(steps);
+        let progress = |step| tell(Event::Progress { epoch, epochs, step, steps });
+        let Some((done, scores)) = walk(self.net, &mut self.training, true, most, Some(clock), progress).await? else {
+            return Ok(None);
+        };
+        let eta = self.pace.eta(epoch - 1, done.saturating_sub(1));
+        let mut report = report(epoch, done, watch.elapsed().as_secs_f64(), &scores, eta)?;
+        if let Some(HeldOut { resident, rows, spread }) = &mut self.held_out {
             resident.start_in_order(self.net.parts().0)?;
-            let walked = walk(self.net, resident, |_| ControlFlow::Continue(()));
-            report.test = walked.await?.map(|scores| evaluation(&scores, *rows));
+            let steps = resident.steps();
+            let walked = walk(self.net, resident, false, steps, None, |_| ControlFlow::Continue(())).await?;
+            report.test = walked.map(|(_, scores)| Metrics::new(&scores, *rows, spread).summary());
         }
         if let Some(test) = report.test.filter(|test| !test.cost.is_finite()) {
             #[allow(clippy::cast_possible_truncation, reason = "NaN and infinity stay what they are")]
-            return Err(Error::Diverged { epoch, step: steps, cost: test.cost as f32 });
+            return Err(Error::Diverged { epoch, step: done, cost: test.cost as f32 });
         }
+        self.pace.see(&report);
         Ok(Some(report))
+    }
+
+    /// Mini-batches a whole epoch has.
+    pub(super) const fn steps_per_epoch(&self) -> usize {
+        self.training.steps()
+    }
+
+    /// Whether the learning rate came down so far that the run is to end.
+    pub(super) const fn is_slowest(&self) -> bool {
+        self.pace.is_slowest()
     }
 
     /// The network as it is now: a prediction sees every step submitted so far.
@@ -191,22 +234,29 @@ impl<'n> Training<'n> {
         }
     }
 
+    /// The walk back to its first step, with the order of an epoch, counted from 0, and the numbers of its steps.
+    fn start(&mut self, epoch: usize) -> Result<()> {
+        let taken = self.net.optimizer_steps();
+        let hyper = self.pace.hyper(epoch, taken)?;
+        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64), &hyper, taken)
+    }
+
     /// Hands the device about as many steps as take this long, but not past the end of the epoch, and says how many.
     fn submit(&mut self, budget: Duration) -> Result<usize> {
         let steps = self.training.steps();
         if self.begun == 0 || self.submitted == steps {
-            let order = self.batches.order(self.begun as u64);
-            self.training.start(self.net.parts().0, &order, &self.hyper)?;
+            self.start(self.begun)?;
             self.begun += 1;
             self.submitted = 0;
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough number of steps")]
         let fits = self.per_step.map_or(1, |step| (budget.as_secs_f64() / step) as usize);
         let count = fits.clamp(1, MOST_STEPS).min(steps - self.submitted);
-        let engine = self.net.parts().0;
+        let (engine, counted) = self.net.parts_and_steps();
         let watch = Stopwatch::start();
         self.training.submit_just(engine, count)?;
         self.submitted += count;
+        *counted += count as u64;
         if engine.is_immediate() {
             self.note(count, watch.elapsed());
         } else {
@@ -218,7 +268,7 @@ impl<'n> Training<'n> {
             }
         }
         if self.submitted == steps {
-            self.scores = Some(Box::pin(self.training.scores(self.net.parts().0)));
+            self.scores = Some(Box::pin(self.training.scores(self.net.parts().0, steps)));
         }
         Ok(count)
     }
@@ -239,7 +289,10 @@ impl<'n> Training<'n> {
             return Ok(None);
         };
         let seconds = std::mem::take(&mut self.seconds);
-        report(self.begun, self.training.steps(), seconds, &arrived?).map(Some)
+        let steps = self.training.steps();
+        let report = report(self.begun, steps, seconds, &arrived?, self.pace.eta(self.begun - 1, steps - 1))?;
+        self.pace.see(&report);
+        Ok(Some(report))
     }
 }
 
@@ -251,15 +304,21 @@ fn at_once<T>(future: &mut Later<T>) -> Option<Result<T>> {
     }
 }
 
-/// The report of an epoch of training, still without an evaluation.
-fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores) -> Result<EpochReport> {
+/// The report of an epoch of training, or of its first steps, still without an evaluation.
+pub(crate) fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores, eta: f64) -> Result<EpochReport> {
     if let Some((step, cost)) = scores.first_not_finite() {
         return Err(Error::Diverged { epoch, step: step + 1, cost });
     }
-    #[allow(clippy::cast_precision_loss, reason = "a count of steps is far below 2^53")]
-    let steps_per_second = steps as f64 / seconds.max(1e-9);
-    let (train_cost, train_accuracy) = (scores.mean_cost(), scores.accuracy());
-    Ok(EpochReport { epoch, train_cost, train_accuracy, test: None, seconds, steps_per_second })
+    Ok(EpochReport {
+        epoch,
+        steps,
+        eta,
+        train_cost: scores.mean_cost(),
+        train_accuracy: scores.accuracy(),
+        test: None,
+        seconds,
+        steps_per_second: EpochReport::speed(steps, seconds),
+    })
 }
 
 /// The data set on the network's device, with the plan that walks through it, so many rows at a time, or as many as an
@@ -273,39 +332,33 @@ fn resident(
 ) -> Result<Resident> {
     let words = Words::of(data);
     let layers = net.layers().to_vec();
-    let mut request = Request { layers: &layers, ..net.request(goal, trainer.cost, words.source, 1) };
-    let kind = net.plan();
-    request.rows = rows.unwrap_or_else(|| session::evaluation_rows(kind, &request, data.len()));
-    let (engine, parameters) = net.parts();
-    Resident::open(engine, kind, &request, parameters, &words)
+    let update = trainer.optimizer.update();
+    let (rates, seed) = (net.dropout().rates.to_vec(), net.dropout().seed);
+    let dropout = Dropout { rates: &rates, seed };
+    let mut request = Request { layers: &layers, update, dropout, ..net.request(goal, trainer.cost, words.source, 1) };
+    request.rows = rows.unwrap_or(request.rows);
+    let kind = net.kind(&request);
+    if rows.is_none() {
+        request.rows = session::evaluation_rows(kind, &request, data.len());
+    }
+    let (engine, shared) = net.parts();
+    Resident::open(engine, kind, &request, shared, &words)
 }
 
-/// All steps of a walk, with two submissions in flight; `None` if the callback ended it.
+/// The first `most` steps of a walk, or as many as there is time for, and their scores; `None` if the callback ended it.
 async fn walk(
     net: &mut Network,
     resident: &mut Resident,
+    trains: bool,
+    most: usize,
+    clock: Option<&Clock>,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
-) -> Result<Option<Scores>> {
-    let engine = net.parts().0;
-    let steps = resident.steps();
-    let mut submitted = 0;
-    let mut done = 0;
-    let mut in_flight = None;
-    let mut watch = Stopwatch::start();
-    while submitted < steps {
-        let count = resident.submit(engine, steps - submitted)?;
-        submitted += count;
-        let earlier = in_flight.replace((count, engine.done()));
-        if let Some((count, finished)) = earlier {
-            finished.await?;
-            resident.adapt(count, watch.elapsed());
-            watch = Stopwatch::start();
-            done += count;
-            if progress(done).is_break() {
-                return Ok(None);
-            }
-        }
-    }
-    let scores = resident.scores(engine).await?;
-    if progress(steps).is_break() { Ok(None) } else { Ok(Some(scores)) }
+) -> Result<Option<(usize, Scores)>> {
+    let (engine, trained) = net.parts_and_steps();
+    let mut evaluated = 0;
+    let counted = if trains { trained } else { &mut evaluated };
+    let is_up = || clock.is_some_and(Clock::is_up);
+    let Some(steps) = resident.walk(engine, counted, most, is_up, &mut progress).await? else { return Ok(None) };
+    let scores = resident.scores(engine, steps).await?;
+    if progress(steps).is_break() { Ok(None) } else { Ok(Some((steps, scores))) }
 }

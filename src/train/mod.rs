@@ -1,0 +1,380 @@
+//! Training: epochs of mini-batches, what is reported of them, and when to stop.
+
+mod history;
+mod pace;
+mod run;
+mod schedule;
+mod stopping;
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+pub use history::{EpochReport, History};
+pub(crate) use run::report;
+pub use run::{Stepped, Training};
+pub use schedule::{Moment, Schedule, Span};
+pub use stopping::{EarlyStopping, Metric, Plateau, Slowed, StopReason, Watch};
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::session::Stopwatch;
+use crate::{Cost, Optimizer};
+
+/// What a run of training reports while it goes on.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Some mini-batches of an epoch are done.
+    Progress {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// Epochs that the run is to have.
+        epochs: usize,
+        /// Mini-batches done in this epoch.
+        step: usize,
+        /// Mini-batches an epoch has.
+        steps: usize,
+    },
+    /// An epoch is done.
+    Epoch(&'a EpochReport),
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+type Callback<'a> = Box<dyn FnMut(Event<'_>) -> ControlFlow<()> + Send + 'a>;
+#[cfg(target_arch = "wasm32")]
+type Callback<'a> = Box<dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a>;
+
+/// Stochastic gradient descent over epochs of shuffled mini-batches.
+///
+/// ```
+/// use wgrad::{Activation, Cost, Device, Network, Sgd, Trainer, data};
+/// let digits = data::synthetic_digits(1200, 1)?;
+/// let (train, test) = digits.split_at(1000)?;
+/// let mut net = Network::new(784)
+///     .dense(30, Activation::Sigmoid)
+///     .dense(10, Activation::Sigmoid)
+///     .build(&Device::cpu())?;
+/// let history = Trainer::new(Cost::Quadratic, Sgd::new(3.0)).epochs(3).fit(&mut net, &train, Some(&test))?;
+/// assert_eq!(history.epochs.len(), 3);
+/// assert!(history.epochs[2].train_cost < history.epochs[0].train_cost);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+pub struct Trainer<'a> {
+    pub(crate) cost: Cost,
+    pub(crate) optimizer: Optimizer,
+    epochs: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) seed: u64,
+    schedule: Schedule,
+    plateau: Option<Plateau>,
+    early_stopping: Option<EarlyStopping>,
+    keep_best: Option<Metric>,
+    max_steps: Option<u64>,
+    max_time: Option<Duration>,
+    callback: Option<Callback<'a>>,
+}
+
+impl std::fmt::Debug for Trainer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { cost, optimizer, epochs, batch_size, seed, schedule, plateau, early_stopping, keep_best, .. } = self;
+        f.debug_struct("Trainer")
+            .field("cost", cost)
+            .field("optimizer", optimizer)
+            .field("epochs", epochs)
+            .field("batch_size", batch_size)
+            .field("seed", seed)
+            .field("schedule", schedule)
+            .field("plateau", plateau)
+            .field("early_stopping", early_stopping)
+            .field("keep_best", keep_best)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Trainer<'a> {
+    /// With the notes' habits: mini-batches of 10 rows, 30 epochs, seed 0.
+    #[must_use]
+    pub fn new(cost: Cost, optimizer: impl Into<Optimizer>) -> Self {
+        Self {
+            cost,
+            optimizer: optimizer.into(),
+            epochs: 30,
+            batch_size: 10,
+            seed: 0,
+            schedule: Schedule::constant(),
+            plateau: None,
+            early_stopping: None,
+            keep_best: None,
+            max_steps: None,
+            max_time: None,
+            callback: None,
+        }
+    }
+
+    /// How many times to go through the data; at least 1.
+    #[must_use]
+    pub const fn epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Rows a mini-batch; at least 1. The last mini-batch of an epoch takes what is left.
+    #[must_use]
+    pub const fn batch_size(mut self, rows: usize) -> Self {
+        self.batch_size = rows;
+        self
+    }
+
+    /// The seed of the order in which each epoch takes the rows.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How the learning rate changes with the step, as a factor on the optimiser's; constant unless set.
+    #[must_use]
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Lowers the learning rate when a metric has stopped getting better, on top of the schedule.
+    #[must_use]
+    pub const fn plateau(mut self, plateau: Plateau) -> Self {
+        self.plateau = Some(plateau);
+        self
+    }
+
+    /// Ends a [`fit`](Self::fit_async) when a metric has stopped getting better.
+    #[must_use]
+    pub const fn early_stopping(mut self, early_stopping: EarlyStopping) -> Self {
+        self.early_stopping = Some(early_stopping);
+        self
+    }
+
+    /// Gives the network the parameters of the epoch with the best value of this metric at the end of a
+    /// [`fit`](Self::fit_async), whatever ends it but an error. It goes before the metric of
+    /// [`early_stopping`](Self::early_stopping), which keeps the best by itself.
+    ///
+    /// An epoch that is the best so far costs a read of the parameters, four bytes each.
+    #[must_use]
+    pub const fn keep_best(mut self, metric: Metric) -> Self {
+        self.keep_best = Some(metric);
+        self
+    }
+
+    /// Ends a [`fit`](Self::fit_async) after so many mini-batches, at least 1, also within an epoch; what was done of the epoch is
+    /// reported.
+    #[must_use]
+    pub const fn max_steps(mut self, steps: u64) -> Self {
+        self.max_steps = Some(steps);
+        self
+    }
+
+    /// Ends a [`fit`](Self::fit_async) after about this time, evaluations included, also within an epoch; what was done of the
+    /// epoch is reported. At least one submission of mini-batches is done. How far a run comes then depends on the machine.
+    #[must_use]
+    #[cfg(not(target_arch = "wasm32"))]
+    pub const fn max_time(mut self, time: Duration) -> Self {
+        self.max_time = Some(time);
+        self
+    }
+
+    /// Calls this for every [`Event`]; [`ControlFlow::Break`] ends the run, with the parameters as they are then, or the best
+    /// where those are kept.
+    #[must_use]
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn on_event(mut self, callback: impl FnMut(Event<'_>) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.callback = Some(Box::new(callback));
+        self
+    }
+
+    /// Calls this for every [`Event`]; [`ControlFlow::Break`] ends the run, with the parameters as they are then, or the best
+    /// where those are kept.
+    #[must_use]
+    #[cfg(target_arch = "wasm32")]
+    pub fn on_event(mut self, callback: impl FnMut(Event<'_>) -> ControlFlow<()> + 'a) -> Self {
+        self.callback = Some(Box::new(callback));
+        self
+    }
+
+    /// Trains the network on `train`, and evaluates it on `test` after every epoch.
+    ///
+    /// The data is uploaded once. An epoch is a few submissions of many mini-batches each, and the host reads the costs and
+    /// right answers of all of them once, at its end.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], [`Error::Pairing`], [`Error::Shape`] and [`Error::Limit`] before anything is trained;
+    /// [`Error::Diverged`] at the end of the epoch in which the cost became NaN or infinite; what the device reports.
+    pub async fn fit_async(&mut self, net: &mut Network, train: &Dataset, test: Option<&Dataset>) -> Result<History> {
+        if self.epochs == 0 {
+            return Err(Error::InvalidOption { option: "epochs", value: "0".to_owned(), want: "at least 1" });
+        }
+        if self.max_steps == Some(0) {
+            return Err(Error::InvalidOption { option: "most steps", value: "0".to_owned(), want: "at least 1" });
+        }
+        let clock = Clock { watch: Stopwatch::start(), most: self.max_time };
+        let mut run = Training::open(self, net, train, test)?;
+        let mut history = History::default();
+        let mut waiting = Watch::default();
+        let mut best = Best::new(self.keeps());
+        let mut left = self.max_steps.unwrap_or(u64::MAX);
+        while history.stop.is_none() {
+            let epoch = history.epochs.len() + 1;
+            let epochs = self.epochs;
+            let callback = &mut self.callback;
+            let mut tell = |event: Event<'_>| callback.as_mut().map_or(ControlFlow::Continue(()), |tell| tell(event));
+            let bounds = run::Bounds { epoch, epochs, most: left, clock: &clock };
+            let Some(report) = run.epoch(bounds, &mut tell).await? else {
+                history.stop = Some(StopReason::Callback);
+                best.moved_on();
+                break;
+            };
+            history.epochs.push(report);
+            left = left.saturating_sub(report.steps as u64);
+            best.see(&report, run.network()).await?;
+            if let Some(stopping) = &self.early_stopping {
+                waiting.see(stopping.metric, stopping.min_change, &report);
+            }
+            let waited = self.early_stopping.is_some_and(|stopping| waiting.waited >= stopping.patience);
+            let told = tell(Event::Epoch(&report));
+            history.stop = if told.is_break() {
+                Some(StopReason::Callback)
+            } else if run.is_slowest() {
+                Some(StopReason::Plateau)
+            } else if waited {
+                Some(StopReason::EarlyStopping)
+            } else if epoch == epochs && report.steps == run.steps_per_epoch() {
+                Some(StopReason::Epochs)
+            } else if left == 0 {
+                Some(StopReason::Steps)
+            } else if report.steps < run.steps_per_epoch() || clock.is_up() {
+                Some(StopReason::Time)
+            } else {
+                None
+            };
+        }
+        let last = history.epochs.last().map_or((1, 1), |report| (report.epoch, report.steps));
+        drop(run);
+        history.restored = best.restore(net)?;
+        if test.is_none() {
+            // Costs are taken before each step, so only the parameters can tell that the last one was too large.
+            let parameters = net.parameters_async().await?;
+            if !parameters.iter().all(|w| w.is_finite()) {
+                return Err(Error::Diverged { epoch: last.0, step: last.1, cost: f32::NAN });
+            }
+        }
+        Ok(history)
+    }
+
+    /// The metric whose best parameters are kept.
+    fn keeps(&self) -> Option<Metric> {
+        let stopping = self.early_stopping.filter(|stopping| stopping.restore_best);
+        self.keep_best.or(stopping.map(|stopping| stopping.metric))
+    }
+
+    /// Every metric that is watched.
+    fn watched(&self) -> impl Iterator<Item = Metric> {
+        let (stopping, plateau) = (self.early_stopping.map(|s| s.metric), self.plateau.map(|p| p.metric));
+        [stopping, plateau, self.keep_best].into_iter().flatten()
+    }
+
+    /// Starts a run that the caller advances a little at a time, with [`Training::step_for`]. It has no end of its own: the number
+    /// of epochs and of steps matter to the schedule alone, and when to stop is the caller's to say, if it likes with a
+    /// [`Watch`]. There are no held-out data, so that a [`Plateau`] can only watch the training rows.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], [`Error::Pairing`], [`Error::Shape`], [`Error::Limit`]; what the device reports.
+    pub fn start<'n>(&self, net: &'n mut Network, train: &Dataset) -> Result<Training<'n>> {
+        Training::open(self, net, train, None)
+    }
+
+    /// Blocking form of [`fit_async`](Self::fit_async).
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+    pub fn fit(&mut self, net: &mut Network, train: &Dataset, test: Option<&Dataset>) -> Result<History> {
+        crate::blocking::block_on(self.fit_async(net, train, test))
+    }
+}
+
+/// How long a run has gone on, and may.
+struct Clock {
+    watch: Stopwatch,
+    most: Option<Duration>,
+}
+
+impl Clock {
+    fn is_up(&self) -> bool {
+        self.most.is_some_and(|most| self.watch.elapsed() >= most)
+    }
+}
+
+/// The best parameters of a run so far, in the host's memory.
+struct Best {
+    metric: Option<Metric>,
+    watch: Watch,
+    parameters: Vec<f32>,
+    /// Whether they are what the network has now.
+    current: bool,
+}
+
+impl Best {
+    fn new(metric: Option<Metric>) -> Self {
+        Self { metric, watch: Watch::default(), parameters: Vec::new(), current: false }
+    }
+
+    /// Reads the parameters if this epoch was the best.
+    async fn see(&mut self, report: &EpochReport, net: &Network) -> Result<()> {
+        let Some(metric) = self.metric else { return Ok(()) };
+        self.current = self.watch.see(metric, 0.0, report);
+        if self.current {
+            self.parameters = net.parameters_async().await?;
+        }
+        Ok(())
+    }
+
+    /// The network was trained on.
+    const fn moved_on(&mut self) {
+        self.current = false;
+    }
+
+    /// Gives the network the best parameters back, and says of which epoch they are.
+    fn restore(self, net: &mut Network) -> Result<Option<usize>> {
+        let Some((epoch, _)) = self.watch.best else { return Ok(None) };
+        if !self.current {
+            net.set_parameters(&self.parameters)?;
+        }
+        Ok(Some(epoch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Element;
+    use crate::{Activation, Device, Sgd};
+
+    /// The slot that the next buffer gets after a run with this callback.
+    #[allow(clippy::unwrap_used, reason = "a test")]
+    fn next_slot(callback: fn(Event<'_>) -> ControlFlow<()>) -> crate::backend::Slot {
+        let mut net =
+            Network::new(2).dense(3, Activation::Tanh).dense(1, Activation::Sigmoid).build(&Device::cpu()).unwrap();
+        let data = Dataset::new(vec![0.0, 1.0, 1.0, 0.0], 2, vec![0.0, 1.0], 1).unwrap();
+        let mut trainer = Trainer::new(Cost::Quadratic, Sgd::new(0.1)).epochs(2).on_event(callback);
+        let run = std::panic::AssertUnwindSafe(|| pollster::block_on(trainer.fit_async(&mut net, &data, Some(&data))));
+        let _ = std::panic::catch_unwind(run);
+        net.parts().0.alloc(&crate::backend::buffer("next", 1, Element::F32)).unwrap()
+    }
+
+    /// The buffers of a run are free again, whatever its end: the next one is one of theirs.
+    #[test]
+    fn a_run_gives_its_buffers_back_when_its_callback_panics() {
+        let whole = next_slot(|_| ControlFlow::Continue(()));
+        assert_eq!(whole, next_slot(|_| ControlFlow::Break(())));
+        assert_eq!(whole, next_slot(|_| panic!("a callback that panics")));
+    }
+}
