@@ -36,7 +36,7 @@ pub(crate) fn output_error<T: Real>(
     out: &mut OutputErrorOut<'_, T>,
 ) {
     let outputs = p.outputs as usize;
-    let f = Activation::from_code(p.activation);
+    let (f, cost) = (Activation::from_code(p.activation), Cost::from_code(p.cost));
     #[allow(clippy::cast_precision_loss, reason = "the shader converts it in the same way")]
     let live = T::exact(control[1] as f32);
     for b in 0..p.rows as usize {
@@ -49,9 +49,9 @@ pub(crate) fn output_error<T: Real>(
         }
         let (delta, a_row, y_row) = (&mut out.delta[row.clone()], &a[row.clone()], &y[row.clone()]);
         for ((d, &a), &y) in delta.iter_mut().zip(a_row).zip(y_row) {
-            *d = (a - y) / live;
+            *d = cost.slope(a, y) / live;
         }
-        if Cost::from_code(p.cost).has_f_prime() {
+        if cost.has_f_prime() {
             times_prime(f, &z[row.clone()], a_row, delta);
         }
         out.row_cost[b] = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row.clone()]);
