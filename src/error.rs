@@ -120,6 +120,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// A table, or a field of it, cannot be used as it is.
+    #[error("{place}: {problem}")]
+    Table {
+        /// Which table, and where in it.
+        place: Place,
+        /// What is wrong there, and what to do.
+        problem: String,
+    },
+
     // ---- training ------------------------------------------------------------------------------------------------
     /// The cost became NaN or infinite. The network keeps its parameters, which can be read and looked at.
     #[error(
@@ -202,6 +211,45 @@ pub enum Error {
     /// Two backends disagree, or a kernel is further from the reference than its bound.
     #[error("{0}")]
     Disagreement(String),
+}
+
+/// A place in a table: shown as `wine.csv, line 7, column 'pH'`, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The file, or the name that a table in memory has.
+    pub table: PathBuf,
+    /// The line of the file, from 1.
+    pub line: Option<u64>,
+    /// The row, from 0, where the table is no file.
+    pub row: Option<usize>,
+    /// The column's name, or its number from 0 where there is no header.
+    pub column: Option<String>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.table.display())?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        if let Some(row) = self.row {
+            write!(f, ", row {row}")?;
+        }
+        match &self.column {
+            Some(column) => write!(f, ", column '{}'", brief(column)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A text from outside, cut to a length that a message can bear, without control characters.
+pub(crate) fn brief(text: &str) -> String {
+    const MOST: usize = 40;
+    let mut shown: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 impl Error {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use rand::Rng;
 
 use crate::backend::{Counters, Engine, Slot};
-use crate::data::Dataset;
+use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, layout};
 use crate::metrics::{self, Evaluation, Metrics};
@@ -127,6 +127,7 @@ impl NetworkBuilder {
             layers,
             len,
             forced: self.plan,
+            preparation: None,
             rates,
             dropout_seed,
             state: Mutex::new(state),
@@ -160,6 +161,8 @@ pub struct Network {
     layers: Vec<Layer>,
     len: usize,
     forced: Option<PlanKind>,
+    /// How raw rows become inputs; `rows.rs` uses it.
+    pub(crate) preparation: Option<Preparation>,
     rates: Vec<f32>,
     dropout_seed: u32,
     state: Mutex<State>,
@@ -221,6 +224,12 @@ impl Gradients {
     #[must_use]
     pub fn as_slice(&self) -> &[f32] {
         &self.arena
+    }
+
+    /// As [`as_slice`](Self::as_slice), to change them before [`Network::update`].
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.arena
     }
 
     /// `dC/dw` of layer `l`, counted from 1, row-major (O,I) (BP4).
@@ -445,6 +454,51 @@ impl Network {
         done
     }
 
+    /// One step of the optimiser by gradients that the caller has: those of [`gradients`](Self::gradients_async), or what the
+    /// caller made of several.
+    ///
+    /// ```
+    /// use wgrad::{Activation, Adam, Cost, Device, Network};
+    /// let mut net = Network::new(1).dense(4, Activation::Tanh).dense(1, Activation::Identity).build(&Device::cpu())?;
+    /// // The mean of two gradients, each of one row.
+    /// let mut gradients = net.gradients(&[0.5], &[1.0], Cost::Quadratic)?;
+    /// let other = net.gradients(&[-0.5], &[0.0], Cost::Quadratic)?;
+    /// for (g, other) in gradients.as_mut_slice().iter_mut().zip(other.as_slice()) {
+    ///     *g = 0.5 * (*g + other);
+    /// }
+    /// net.update(&gradients, Adam::new(0.01))?;
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for the gradients of a network with other layers; [`Error::NotFinite`], [`Error::InvalidOption`]; what the
+    /// device reports.
+    pub fn update(&mut self, gradients: &Gradients, optimizer: impl Into<Optimizer>) -> Result<()> {
+        let optimizer = optimizer.into();
+        optimizer.check()?;
+        if gradients.layers != self.layers {
+            let sizes = |layers: &[Layer]| {
+                let widths = layers.iter().map(|layer| layer.outputs.to_string());
+                let inputs = layers.first().map_or(0, |layer| layer.inputs).to_string();
+                std::iter::once(inputs).chain(widths).collect::<Vec<_>>().join("-")
+            };
+            let (want, got) = (sizes(&self.layers), sizes(&gradients.layers));
+            return Err(Error::shape("update: gradients", format!("those of {want}, as the network is"), got));
+        }
+        finite("update: gradients", &gradients.arena)?;
+        self.prepare(optimizer)?;
+        let mut state = self.lock();
+        let key = Key { goal: Goal::Update, cost: None, update: optimizer.update() };
+        let session = state.ready(self, key, 1)?;
+        let hyper = optimizer.hyper(state.moments.steps + 1, 1.0);
+        let taken = state.moments.steps;
+        let written = session.write(&mut state.engine, Role::Gradients, bytemuck::cast_slice(&gradients.arena));
+        let done = written.and_then(|()| session.step(&mut state.engine, &[], &[], 1, Some(&hyper), taken));
+        state.moments.steps += u64::from(done.is_ok());
+        state.keep(key, session);
+        done
+    }
+
     /// How many steps the optimiser that last trained this network has taken; 0 again with another kind of optimiser.
     #[must_use]
     pub fn optimizer_steps(&self) -> u64 {
@@ -647,7 +701,8 @@ impl State {
     /// Starts the optimiser's memory from zeros, for a kind that remembers so many numbers of each of `len` parameters.
     fn forget(&mut self, of: Option<&'static str>, remembers: usize, len: usize) -> Result<()> {
         // Plans are bound to the old buffer.
-        let (training, others) = self.sessions.drain(..).partition(|(key, _)| key.goal == Goal::Train);
+        let (training, others) =
+            self.sessions.drain(..).partition(|(key, _)| matches!(key.goal, Goal::Train | Goal::Update));
         self.sessions = others;
         let training: VecDeque<(Key, Session)> = training;
         for (_, mut session) in training {

@@ -1,6 +1,5 @@
 //! A progress bar for a run: how far it is, how long it will take, how well it goes.
 
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -17,7 +16,8 @@ const EVERY: Duration = Duration::from_secs(10);
 /// accuracy and mini-batches a second; elsewhere, such as in a log file, as a plain line every ten seconds, without control
 /// codes.
 ///
-/// Costs and accuracies are those of the last whole epoch: within one they stay on the device.
+/// Cost and accuracy are those of the last whole epoch, on the held-out data if there are any: within an epoch they stay on the
+/// device.
 ///
 /// ```
 /// use wgrad::progress::Progress;
@@ -72,7 +72,7 @@ impl Progress {
             return Self::lines(std::io::stderr(), EVERY);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {percent:>3} %{wide_msg}");
+        let style = ProgressStyle::with_template("{prefix} {percent:>3} % [{wide_bar}]{msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
         Self::with(Form::Bar(bar))
     }
@@ -141,13 +141,13 @@ impl Progress {
 
     fn show(&mut self, seen: &Seen, last: bool) {
         let taken = self.started.map_or(Duration::ZERO, |started| started.elapsed());
-        let rate = rate(seen, taken);
+        let said = said(seen, taken, &self.scores);
         let Seen { epoch, epochs, done, all } = *seen;
         match &mut self.form {
             Form::Bar(bar) => {
                 bar.set_length(all);
                 bar.set_prefix(format!("epoch {epoch}/{epochs}"));
-                bar.set_message(format!("{rate}{}", self.scores));
+                bar.set_message(said);
                 bar.set_position(done);
             }
             Form::Lines { out, every, written } => {
@@ -156,7 +156,7 @@ impl Progress {
                     *written = Some(Instant::now());
                     let percent = 100 * done / all.max(1);
                     // Where nobody reads it, there is nobody to tell.
-                    let _ = writeln!(out, "epoch {epoch}/{epochs}, {percent} %{rate}{}", self.scores);
+                    let _ = writeln!(out, "epoch {epoch}/{epochs}, {percent} %{said}");
                     let _ = out.flush();
                 }
             }
@@ -173,20 +173,17 @@ impl Drop for Progress {
     }
 }
 
-/// Mini-batches a second, over the whole time, and the time left at that rate.
-fn rate(seen: &Seen, taken: Duration) -> String {
+/// The time left, the scores, and mini-batches a second, over the whole time: the first ones are slow.
+fn said(seen: &Seen, taken: Duration, scores: &str) -> String {
     #[allow(clippy::cast_precision_loss, reason = "counts of steps are far below 2^53")]
     let (done, left) = (seen.done as f64, seen.all.saturating_sub(seen.done) as f64);
     let rate = done / taken.as_secs_f64();
     // The first moments say nothing.
     if taken < Duration::from_millis(50) || !(rate > 0.0 && rate.is_finite()) {
-        return String::new();
+        return scores.to_owned();
     }
-    let mut text = format!(", {rate:.0} steps/s");
-    if left > 0.0 {
-        let _ = write!(text, ", {} left", time(left / rate));
-    }
-    text
+    let left = if left > 0.0 { format!(", {} left", time(left / rate)) } else { String::new() };
+    format!("{left}{scores}, {rate:.0} steps/s")
 }
 
 /// A time as people say it.
@@ -203,11 +200,9 @@ fn time(seconds: f64) -> String {
 /// Cost and accuracy, or the error, of an epoch: on the held-out data, else on those trained on.
 fn scores(report: &EpochReport) -> String {
     match report.test {
-        Some(Evaluation { rmse: Some(rmse), r2: Some(r2), cost, .. }) => {
-            format!(", held out: cost {cost:.4}, RMSE {rmse:.4}, R2 {r2:.3}")
-        }
-        Some(test) => format!(", held out: cost {:.4}, right {:.2} %", test.cost, 100.0 * test.accuracy),
-        None => format!(", cost {:.4}, right {:.2} %", report.train_cost, 100.0 * report.train_accuracy),
+        Some(Evaluation { rmse: Some(rmse), cost, .. }) => format!(", cost {cost:.4}, RMSE {rmse:.4}"),
+        Some(test) => format!(", cost {:.4}, {:.2} % right", test.cost, 100.0 * test.accuracy),
+        None => format!(", cost {:.4}, {:.2} % right", report.train_cost, 100.0 * report.train_accuracy),
     }
 }
 
@@ -269,7 +264,7 @@ mod tests {
         assert_eq!(all.lines().count(), 3 * 5, "{all}");
         let few = run(Duration::from_secs(1000));
         assert_eq!(few.lines().count(), 1, "{few}");
-        assert!(few.starts_with("epoch 3/3, 100 %") && few.contains("cost 0.2500, right 87.50 %"), "{few}");
+        assert!(few.starts_with("epoch 3/3, 100 %") && few.contains("cost 0.2500, 87.50 % right"), "{few}");
         assert!(few.ends_with('\n') && !(all + &few).contains(['\u{1b}', '\r']));
     }
 }

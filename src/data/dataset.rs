@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::split;
 use crate::cpu::BYTE;
 use crate::error::{Error, Result};
 
@@ -129,6 +130,42 @@ impl Dataset {
     /// As [`from_parts`](Self::from_parts).
     pub fn from_bytes(inputs: Vec<u8>, features: usize, labels: Vec<u32>, classes: usize) -> Result<Self> {
         Self::from_parts(Inputs::U8(inputs), features, Targets::Labels { labels, classes })
+    }
+
+    /// Examples from an iterator over rows, each of inputs and target vector: what a program has that makes them one by one.
+    ///
+    /// ```
+    /// use wgrad::Dataset;
+    /// let squares = Dataset::from_rows((0_u8..10).map(|i| ([f32::from(i)], [f32::from(i * i)])))?;
+    /// assert_eq!((squares.len(), squares.target_row(3)?), (10, vec![9.0]));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a row is not as long as the first; else as [`from_parts`](Self::from_parts).
+    pub fn from_rows<X: AsRef<[f32]>, Y: AsRef<[f32]>>(rows: impl IntoIterator<Item = (X, Y)>) -> Result<Self> {
+        let (mut inputs, mut targets) = (Wide::new("inputs"), Wide::new("targets"));
+        for (x, y) in rows {
+            inputs.push(x.as_ref())?;
+            targets.push(y.as_ref())?;
+        }
+        Self::new(inputs.numbers, inputs.width.unwrap_or(1), targets.numbers, targets.width.unwrap_or(1))
+    }
+
+    /// As [`from_rows`](Self::from_rows), with a class below `classes` as the target of each row.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_labelled_rows<X: AsRef<[f32]>>(
+        rows: impl IntoIterator<Item = (X, u32)>,
+        classes: usize,
+    ) -> Result<Self> {
+        let (mut inputs, mut labels) = (Wide::new("inputs"), Vec::new());
+        for (x, label) in rows {
+            inputs.push(x.as_ref())?;
+            labels.push(label);
+        }
+        Self::with_labels(inputs.numbers, inputs.width.unwrap_or(1), labels, classes)
     }
 
     /// Examples from any kind of inputs and any kind of targets; the other constructors come down to this one.
@@ -278,25 +315,76 @@ impl Dataset {
         if end - start == self.len {
             return Ok(self.clone());
         }
-        let columns = |width: usize| start * width..end * width;
+        Ok(self.gathered(end - start, start..end))
+    }
+
+    /// The rows named, from 0, in that order, copied; a row may come more than once.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is no such row, [`Error::Empty`] if none is named.
+    pub fn select(&self, rows: &[u32]) -> Result<Self> {
+        if rows.is_empty() {
+            return Err(Error::Empty { what: "the selection".to_owned() });
+        }
+        rows.iter().try_for_each(|&row| self.check_row(row as usize))?;
+        Ok(self.gathered(rows.len(), rows.iter().map(|&row| row as usize)))
+    }
+
+    /// Rows that are there, and of which there is at least one.
+    fn gathered(&self, len: usize, rows: impl Iterator<Item = usize> + Clone) -> Self {
         let inputs = match &*self.inputs {
-            Inputs::F32(values) => Inputs::F32(values[columns(self.features)].to_vec()),
-            Inputs::U8(bytes) => Inputs::U8(bytes[columns(self.features)].to_vec()),
+            Inputs::F32(values) => Inputs::F32(gather(values, self.features, rows.clone())),
+            Inputs::U8(bytes) => Inputs::U8(gather(bytes, self.features, rows.clone())),
         };
         let targets = match &*self.targets {
             Targets::Labels { labels, classes } => {
-                Targets::Labels { labels: labels[start..end].to_vec(), classes: *classes }
+                Targets::Labels { labels: gather(labels, 1, rows), classes: *classes }
             }
             Targets::Values { values, outputs } => {
-                Targets::Values { values: values[columns(*outputs)].to_vec(), outputs: *outputs }
+                Targets::Values { values: gather(values, *outputs, rows), outputs: *outputs }
             }
         };
-        Ok(Self { len: end - start, features: self.features, inputs: Arc::new(inputs), targets: Arc::new(targets) })
+        Self { len, features: self.features, inputs: Arc::new(inputs), targets: Arc::new(targets) }
+    }
+
+    /// Deals the rows at random into parts with these shares: training, validation and test data, for instance. The parts are
+    /// the same for the same seed on every machine. Each share is divided by their sum.
+    ///
+    /// ```
+    /// use wgrad::data;
+    /// let digits = data::synthetic_digits(1000, 1)?;
+    /// let [train, validation, test] = digits.split([0.7, 0.15, 0.15], 1)?;
+    /// assert_eq!([train.len(), validation.len(), test.len()], [700, 150, 150]);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] if a share is not above 0; [`Error::Empty`] if a part gets no row.
+    pub fn split<const N: usize>(&self, shares: [f64; N], seed: u64) -> Result<[Self; N]> {
+        self.dealt(&split::plain(self.len, &shares, seed)?)
+    }
+
+    /// As [`split`](Self::split), with the rows of each class shared out like the whole, to less than one row; a class of a
+    /// single row is in the first part.
+    ///
+    /// # Errors
+    /// As [`split`](Self::split); [`Error::Shape`] if the targets are no class labels.
+    pub fn split_stratified<const N: usize>(&self, shares: [f64; N], seed: u64) -> Result<[Self; N]> {
+        match &*self.targets {
+            Targets::Labels { labels, .. } => self.dealt(&split::stratified(labels, &shares, seed)?),
+            Targets::Values { .. } => Err(Error::shape("split_stratified: targets", "class labels", "vectors")),
+        }
+    }
+
+    fn dealt<const N: usize>(&self, parts: &[Vec<u32>]) -> Result<[Self; N]> {
+        let parts = parts.iter().map(|rows| self.select(rows)).collect::<Result<Vec<_>>>()?;
+        // There are as many parts as shares.
+        parts.try_into().map_err(|_| Error::Empty { what: "the list of shares".to_owned() })
     }
 
     /// The first `n` rows, and the rest: training and validation data, for instance. Both must have rows.
     ///
-    /// The rows are not shuffled first; a file sorted by class needs that done.
+    /// The rows are not shuffled first; a file sorted by class needs [`split`](Self::split).
     ///
     /// # Errors
     /// As [`slice`](Self::slice).
@@ -352,6 +440,36 @@ impl fmt::Debug for Dataset {
             .field("targets", &format_args!("{targets}"))
             .finish()
     }
+}
+
+/// Rows of one length, one after the other.
+struct Wide {
+    what: &'static str,
+    width: Option<usize>,
+    rows: usize,
+    numbers: Vec<f32>,
+}
+
+impl Wide {
+    const fn new(what: &'static str) -> Self {
+        Self { what, width: None, rows: 0, numbers: Vec::new() }
+    }
+
+    fn push(&mut self, row: &[f32]) -> Result<()> {
+        let width = *self.width.get_or_insert(row.len());
+        if row.len() != width {
+            let want = format!("{width} numbers in every row");
+            return Err(Error::shape(self.what, want, format!("{} in row {}", row.len(), self.rows)));
+        }
+        self.numbers.extend_from_slice(row);
+        self.rows += 1;
+        Ok(())
+    }
+}
+
+/// The rows named of an array of rows of `width`.
+fn gather<T: Copy>(values: &[T], width: usize, rows: impl Iterator<Item = usize>) -> Vec<T> {
+    rows.flat_map(|row| &values[row * width..(row + 1) * width]).copied().collect()
 }
 
 /// How many rows of `width` numbers `count` numbers are.

@@ -113,7 +113,7 @@ pub fn read_idx_from(reader: impl Read, name: impl AsRef<Path>) -> Result<IdxArr
 }
 
 /// Whether an error comes from the unpacker, and not from what it reads: an operating system's carries a number.
-fn is_damage(error: &io::Error) -> bool {
+pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     error.raw_os_error().is_none() && matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }

@@ -12,16 +12,34 @@
 
 mod ascii;
 mod batches;
+mod column;
+mod csv;
 mod dataset;
+mod date;
 mod digits;
+mod encoding;
 #[rustfmt::skip] // It would give each point of a stroke a line of its own.
 mod glyphs;
 mod idx;
 mod mnist;
+mod number;
+mod predictions;
+mod preparation;
+mod sniff;
+mod split;
+mod table;
+mod target;
+mod text;
 
 pub use ascii::ascii;
 pub use batches::Batches;
+pub use column::{Column, Field, Kind};
+pub use csv::TableReader;
 pub use dataset::{Dataset, Inputs, Targets};
 pub use digits::synthetic_digits;
 pub use idx::{IdxArray, IdxData, read_idx, read_idx_from};
 pub use mnist::{load_idx_pair, load_mnist_dir};
+pub use predictions::Predictions;
+pub use preparation::{Missing, Preparation, PreparationBuilder, Scaling, Unknown};
+pub use table::Table;
+pub use target::Task;

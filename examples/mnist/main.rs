@@ -1,0 +1,249 @@
+//! Trains a net to read digits: `cargo run --release --example mnist`, with `-- --help` for what can be set.
+//!
+//! Without arguments it takes digits that this crate makes up; `--data DIR` takes MNIST's files, or any data set laid out
+//! like them. The settings are those of the book that the notes on backpropagation follow.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod options;
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use clap::Parser;
+use common::{fail, fail_with, grouped, say};
+use options::Options;
+use sha2::{Digest, Sha256};
+use wgrad::progress::Progress;
+use wgrad::{Confusion, Dataset, Device, EpochReport, Event, History, Network, Result, data, plot};
+
+fn main() {
+    run(&Options::parse()).unwrap_or_else(|error| fail_with(&error));
+}
+
+fn run(options: &Options) -> Result<()> {
+    let device = match &options.device {
+        Some(word) => Device::named(word)?,
+        None => Device::auto()?,
+    };
+    let (train, test) = digits(options)?;
+    let mut net = options.network(&train, &device)?;
+    // Opened before the training, so that a path that cannot be written costs nobody an hour.
+    let json = options.json.as_ref().map(|path| {
+        File::create(path).unwrap_or_else(|error| fail(&format!("cannot write {}: {error}", path.display()), 2))
+    });
+    options.history.iter().try_for_each(|path| write_history(&History::default(), path))?;
+    if let Some(folder) = &options.charts
+        && let Err(error) = std::fs::create_dir_all(folder)
+    {
+        fail(&format!("cannot make the folder {}: {error}", folder.display()), 2);
+    }
+
+    announce(options, &train, &test, &net);
+    let history = fit(options, &mut net, &train, &test)?;
+    options.history.iter().try_for_each(|path| write_history(&history, path))?;
+    let confusion = net.metrics(&test, options.cost())?.confusion;
+    if let (Some(file), Some(path)) = (json, &options.json) {
+        let results = results(&net, &history, options.batch_size)?;
+        if let Err(error) = writeln!(&file, "{results:#}") {
+            fail(&format!("cannot write {}: {error}", path.display()), 1);
+        }
+    }
+    let steps: usize = history.epochs.iter().map(|report| report.steps).sum();
+    let seconds: f64 = history.epochs.iter().map(|report| report.seconds).sum();
+    let why = history.stop.map_or_else(String::new, |reason| format!("; {reason}"));
+    say!("\n{} steps in {seconds:.2} s{why}", grouped(steps as u64));
+    if let Some(epoch) = history.restored {
+        say!("the parameters are those of epoch {epoch} again");
+    }
+    if let Some(confusion) = &confusion {
+        say!("\n{confusion}");
+    }
+    let mistakes = answers(&net, &test)?;
+    if let Some(folder) = &options.charts {
+        charts(folder, &net, &history, confusion.as_ref(), &test, &mistakes)?;
+        say!("\ncharts are in {}", folder.display());
+    }
+    show(&test, &mistakes)
+}
+
+/// Training and test data.
+fn digits(options: &Options) -> Result<(Dataset, Dataset)> {
+    let limit = options.train_limit.unwrap_or(usize::MAX);
+    match &options.data {
+        Some(folder) => {
+            let (train, test) = data::load_mnist_dir(folder)?;
+            Ok((train.take(limit.min(train.len()))?, test))
+        }
+        None => Ok((data::synthetic_digits(limit.min(10_000), 1)?, data::synthetic_digits(2_000, 2)?)),
+    }
+}
+
+/// What is going to happen, and where.
+fn announce(options: &Options, train: &Dataset, test: &Dataset, net: &Network) {
+    let source = match &options.data {
+        Some(folder) => format!("from {}", folder.display()),
+        None => "made up by wgrad (--data DIR takes MNIST's files)".to_owned(),
+    };
+    let [trained, tested, parameters] = [train.len(), test.len(), net.parameter_count()].map(|n| grouped(n as u64));
+    let sizes = net.sizes().iter().map(usize::to_string).collect::<Vec<_>>().join("-");
+    let (activation, output) = (options.activation, options.output);
+    say!("data      {trained} training and {tested} test images, {source}");
+    say!("net       {sizes}, {activation} hidden layers, {output} outputs, {parameters} parameters");
+    say!("training  {}", options.training());
+    say!("device    {}, because {}", net.device(), net.device().reason());
+    let (plan, why) = net.plan(options.batch_size);
+    say!("plan      {plan}, because {why}\n");
+}
+
+/// Trains, with a line for each epoch; on standard error the progress, a bar where somebody watches.
+fn fit(options: &Options, net: &mut Network, train: &Dataset, test: &Dataset) -> Result<History> {
+    let mut progress = Progress::new();
+    say!("epoch   training cost   right     test cost   right          eta      steps/s");
+    let mut trainer = options.trainer(train.len()).on_event(move |event| {
+        progress.see(&event);
+        if let Event::Epoch(report) = event {
+            progress.suspend(|| say!("{}", line(report)));
+        }
+        ControlFlow::Continue(())
+    });
+    trainer.fit(net, train, Some(test))
+}
+
+/// An epoch as a line of the table.
+fn line(report: &EpochReport) -> String {
+    let EpochReport { epoch, eta, train_cost, train_accuracy, test, steps_per_second, .. } = report;
+    let (test_cost, test_accuracy) = test.map_or((f64::NAN, f64::NAN), |test| (test.cost, test.accuracy));
+    let speed = grouped(steps_per_second.round() as u64);
+    let [train_right, test_right] = [train_accuracy, &test_accuracy].map(|accuracy| 100.0 * accuracy);
+    let head = format!("{epoch:>5} {train_cost:>15.4} {train_right:>6.1} % {test_cost:>11.4} {test_right:>6.2} %");
+    format!("{head} {eta:>12.6} {speed:>12}")
+}
+
+fn write_history(history: &History, path: &Path) -> Result<()> {
+    if path.extension().is_some_and(|end| end == "csv") { history.write_csv(path) } else { history.write_json(path) }
+}
+
+/// What the net says to every test image: (rows, outputs).
+fn answers(net: &Network, test: &Dataset) -> Result<Vec<f32>> {
+    let mut outputs = Vec::with_capacity(test.len() * net.outputs());
+    let rows: Vec<u32> = (0_u32..).take(test.len()).collect();
+    for rows in rows.chunks(1000) {
+        let mut x = vec![0.0; rows.len() * test.features()];
+        test.copy_inputs(rows, &mut x)?;
+        outputs.extend(net.predict(&x)?);
+    }
+    Ok(outputs)
+}
+
+/// Every chart, in both formats.
+fn charts(
+    folder: &Path,
+    net: &Network,
+    history: &History,
+    confusion: Option<&Confusion>,
+    test: &Dataset,
+    outputs: &[f32],
+) -> Result<()> {
+    let mut charts = vec![("learning-curves", plot::learning_curves(history))];
+    charts.extend(confusion.map(|confusion| ("confusion", plot::confusion_matrix(confusion, &[]))));
+    if let Some(width) = width(test) {
+        let first = net.parameters()?[net.layers()[0].weights()].to_vec();
+        charts.push(("weights", plot::weight_pictures(&first, test.features(), width)?));
+        charts.push(("misread", plot::misread_pictures(test, outputs, width, &[], 48)?));
+    }
+    for (name, chart) in charts {
+        for end in ["svg", "png"] {
+            chart.save(folder.join(name).with_extension(end))?;
+        }
+    }
+    Ok(())
+}
+
+/// The pictures are squares, as far as this program knows.
+fn width(test: &Dataset) -> Option<usize> {
+    let width = test.features().isqrt();
+    (width * width == test.features()).then_some(width)
+}
+
+/// Draws some test images that the net reads right, and some that it does not.
+fn show(test: &Dataset, outputs: &[f32]) -> Result<()> {
+    let Some(width) = width(test).filter(|width| *width <= 40) else { return Ok(()) };
+    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+    for (row, outputs) in outputs.chunks(test.outputs()).enumerate() {
+        let Some(label) = test.label(row) else { continue };
+        let answer = (1..outputs.len()).fold(0, |best, j| if outputs[j] > outputs[best] { j } else { best });
+        let (list, title) = match answer == label as usize {
+            true => (&mut right, label.to_string()),
+            false => (&mut wrong, format!("{label}, read as {answer}")),
+        };
+        if list.len() < 3 {
+            list.push((title, test.input_row(row)?));
+        }
+    }
+    for (title, pictures) in [("Read right:", right), ("Read wrong:", wrong)] {
+        if !pictures.is_empty() {
+            say!("\n{title}\n{}", beside(&pictures, width));
+        }
+    }
+    Ok(())
+}
+
+/// Pictures with their titles, side by side.
+fn beside(pictures: &[(String, Vec<f32>)], width: usize) -> String {
+    let columns: Vec<Vec<String>> = pictures
+        .iter()
+        .map(|(title, pixels)| {
+            let drawn = data::ascii(pixels, width);
+            std::iter::once(format!("{title:^width$}").trim_end().to_owned())
+                .chain(drawn.lines().map(str::to_owned))
+                .collect()
+        })
+        .collect();
+    let height = columns.iter().map(Vec::len).max().unwrap_or(0);
+    let rows = (0..height).map(|y| {
+        let row: String =
+            columns.iter().map(|column| format!("{:width$}", column.get(y).map_or("", String::as_str))).collect();
+        row.trim_end().to_owned()
+    });
+    // Rows that are blank in all of them only take room.
+    rows.filter(|row| !row.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The results as one JSON object.
+fn results(net: &Network, history: &History, batch_size: usize) -> Result<serde_json::Value> {
+    let bytes: Vec<u8> = net.parameters()?.into_iter().flat_map(f32::to_le_bytes).collect();
+    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let epochs: Vec<_> = history
+        .epochs
+        .iter()
+        .map(|report| {
+            serde_json::json!({
+                "epoch": report.epoch,
+                "steps": report.steps,
+                "eta": report.eta,
+                "train_cost": report.train_cost,
+                "train_accuracy": report.train_accuracy,
+                "test_cost": report.test.map(|test| test.cost),
+                "test_accuracy": report.test.map(|test| test.accuracy),
+                "test_f1": report.test.and_then(|test| test.f1),
+                "test_top5": report.test.and_then(|test| test.top5),
+                "seconds": report.seconds,
+                "steps_per_second": report.steps_per_second,
+            })
+        })
+        .collect();
+    Ok(serde_json::json!({
+        "device": net.device().kind(),
+        "adapter": net.device().adapter(),
+        "plan": net.plan(batch_size).0.name(),
+        "sizes": net.sizes(),
+        "epochs": epochs,
+        "stop": history.stop,
+        "restored": history.restored,
+        "final_test_accuracy": history.final_test_accuracy(),
+        "parameters_sha256": digest,
+    }))
+}

@@ -1,0 +1,198 @@
+//! Learns one column of a table from the others: `cargo run --release --example tabular -- --csv FILE --target COLUMN`.
+//!
+//! What the columns are, whether the target is a class or a number, how the net looks and how long it is trained: all of it is
+//! found out. `--help` tells what can be set.
+
+mod common;
+#[path = "tabular/report.rs"]
+mod report;
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use common::{fail, fail_with, say};
+use wgrad::data::{Preparation, Table, TableReader, Task};
+use wgrad::progress::Progress;
+use wgrad::{Activation, AdamW, Dataset, Device, EarlyStopping, History, Network, Result, Schedule, Span, Trainer};
+
+/// Learns one column of a table from the others, and says how well it predicts rows that it has not seen.
+#[derive(Parser)]
+#[command(allow_negative_numbers = true)]
+struct Options {
+    /// Table: CSV, or with semicolons or tabs; plain or .gz
+    #[arg(long, value_name = "FILE")]
+    csv: PathBuf,
+    /// Column to predict: its name, or its number from 0 (-1 is the last) [default: the last]
+    #[arg(long, value_name = "COLUMN", default_value = "-1", hide_default_value = true)]
+    target: String,
+    /// Whether the target is a class or a number [default: classify texts and few whole numbers]
+    #[arg(long, value_parser = PossibleValuesParser::new(["classify", "regress"]).map(|word| task(&word)))]
+    task: Option<Task>,
+    /// Columns that are not to be used, by name or number
+    #[arg(long, value_name = "COLUMN[,COLUMN...]", value_delimiter = ',')]
+    without: Vec<String>,
+    /// Columns whose numbers are names of categories, such as postal codes
+    #[arg(long, value_name = "COLUMN[,COLUMN...]", value_delimiter = ',')]
+    categories: Vec<String>,
+    /// Times to go through the training rows, at most; it ends earlier when it gets no better
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000))]
+    epochs: Option<usize>,
+    /// Seed of the split, of the first weights and of the order of the rows
+    #[arg(long, value_name = "N", default_value = "1", value_parser = whole(0..=usize::MAX))]
+    seed: usize,
+    /// auto, cpu, gpu, or part of an adapter's name [default: the variable `WGRAD_DEVICE`, else the CPU]
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Folder for the charts
+    #[arg(long, value_name = "FOLDER", default_value = "charts")]
+    charts: PathBuf,
+    /// Write the results to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn task(word: &str) -> Task {
+    if word == "classify" { Task::Classification } else { Task::Regression }
+}
+
+/// Reads a whole number of a range.
+fn whole(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |word| {
+        let number = word.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| match (range.start(), range.end()) {
+            (least, &usize::MAX) => format!("must be a whole number, at least {least}"),
+            (least, most) => format!("must be a whole number from {least} to {most}"),
+        })
+    }
+}
+
+fn main() {
+    run(&Options::parse()).unwrap_or_else(|error| fail_with(&error));
+}
+
+/// The rows to learn from, to see with when the net is best, and to test it with in the end.
+struct Parts {
+    train: Table,
+    validation: Table,
+    test: Table,
+}
+
+fn run(options: &Options) -> Result<()> {
+    let device = match &options.device {
+        Some(word) => Device::named(word)?,
+        None => Device::auto()?,
+    };
+    let table = read(options)?;
+    let parts = split(options, &table)?;
+    let preparation = prepare(options, &parts.train)?;
+    let [train, validation, _] = [&parts.train, &parts.validation, &parts.test].map(|part| preparation.dataset(part));
+    let (train, validation) = (train?, validation?);
+    // Opened before the training, so that a path that cannot be written costs nobody an hour.
+    let json = options.json.as_ref().map(|path| {
+        File::create(path).unwrap_or_else(|error| fail(&format!("cannot write {}: {error}", path.display()), 2))
+    });
+    if let Err(error) = std::fs::create_dir_all(&options.charts) {
+        fail(&format!("cannot make the folder {}: {error}", options.charts.display()), 2);
+    }
+
+    let mut net = network(options, &preparation, &train, &device)?;
+    report::table(&table, &preparation);
+    report::net(&net, [parts.train.len(), parts.validation.len(), parts.test.len()]);
+    let history = fit(options, &preparation, &mut net, &train, &validation)?;
+    report::training(&history);
+
+    net.set_preparation(preparation)?;
+    let (train, test) = (net.table_metrics(&parts.train)?, net.table_metrics(&parts.test)?);
+    report::scores(&net, &parts.train, &train, &test);
+    report::examples(&net, &parts.test)?;
+    let name = options.csv.file_stem().unwrap_or_default().to_string_lossy();
+    report::charts(&net, &history, &parts.test, &test, &options.charts.join(&*name))?;
+    if let (Some(file), Some(path)) = (json, &options.json) {
+        let results = report::json(&table, &net, &history, &train, &test);
+        if let Err(error) = writeln!(&file, "{results:#}") {
+            fail(&format!("cannot write {}: {error}", path.display()), 1);
+        }
+    }
+    Ok(())
+}
+
+/// The rows of the table whose target is known.
+fn read(options: &Options) -> Result<Table> {
+    let mut reader = TableReader::new();
+    for column in &options.categories {
+        reader = reader.categorical(column);
+    }
+    let table = reader.read(&options.csv)?;
+    let known = table.drop_missing(&[&options.target])?;
+    if known.len() < 10 {
+        let of = if known.len() < table.len() { " with a target" } else { "" };
+        fail(&format!("{}: {} rows{of}; at least 10 are needed", options.csv.display(), known.len()), 2);
+    }
+    if known.len() < table.len() {
+        say!("{} of {} rows have no target, and are left out", table.len() - known.len(), table.len());
+    }
+    Ok(known)
+}
+
+/// A fifth to test with, and of the rest 15 % to see when the net is best.
+fn split(options: &Options, table: &Table) -> Result<Parts> {
+    let seed = options.seed as u64;
+    let task = options.task.unwrap_or(Task::of(table.column(&options.target)?));
+    let cut = |table: &Table, shares| match task {
+        Task::Classification => table.split_stratified(&options.target, shares, seed),
+        _ => table.split(shares, seed),
+    };
+    let [rest, test] = cut(table, [0.8, 0.2])?;
+    let [train, validation] = cut(&rest, [0.85, 0.15])?;
+    Ok(Parts { train, validation, test })
+}
+
+/// What the training rows say of the columns.
+fn prepare(options: &Options, training_rows: &Table) -> Result<Preparation> {
+    let mut preparation = Preparation::new(&options.target);
+    if let Some(task) = options.task {
+        preparation = preparation.task(task);
+    }
+    for column in &options.without {
+        preparation = preparation.leave_out(column);
+    }
+    preparation.fit(training_rows)
+}
+
+/// Two hidden layers: narrow ones for few rows, which cannot tell a large net what to do.
+fn network(options: &Options, preparation: &Preparation, train: &Dataset, device: &Device) -> Result<Network> {
+    let width = if train.len() < 1000 { 32 } else { 64 };
+    Network::new(preparation.inputs())
+        .dense(width, Activation::Relu)
+        .dense(width, Activation::Relu)
+        .dense(preparation.outputs(), preparation.output_activation())
+        .seed(options.seed as u64)
+        .build(device)
+}
+
+/// Trains with a learning rate that rises at first and then falls to nothing, and gives the net the parameters of the epoch
+/// with the least cost of the validation rows. If none of many epochs is better, it ends.
+fn fit(
+    options: &Options,
+    preparation: &Preparation,
+    net: &mut Network,
+    train: &Dataset,
+    validation: &Dataset,
+) -> Result<History> {
+    // Some 50 steps an epoch, of 16 to 256 rows, and some thousand steps in all.
+    let batch = (train.len() / 50).next_power_of_two().clamp(16, 256);
+    let steps = train.len().div_ceil(batch);
+    let epochs = options.epochs.unwrap_or((4000 / steps).clamp(20, 200));
+    Trainer::new(preparation.cost(), AdamW::new(0.01))
+        .batch_size(batch)
+        .epochs(epochs)
+        .seed(options.seed as u64)
+        .schedule(Schedule::cosine(Span::Run(1.0)).warm_up(Span::Run(0.05)))
+        .early_stopping(EarlyStopping::new(epochs.div_ceil(3)))
+        .on_event(Progress::new().callback())
+        .fit(net, train, Some(validation))
+}
