@@ -397,9 +397,9 @@ impl Network {
     /// The mean cost of rows: `x` (rows, inputs), `y` (rows, outputs).
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Target`], [`Error::Pairing`]; what the device reports.
     pub async fn cost_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
-        let live = self.pairs("cost", x, y)?;
+        let live = self.pairs("cost", x, y, cost)?;
         let read = self.direct(Goal::Cost, Some(cost), x, y, live, Role::Scores, 1)?;
         Ok(mean(&read.await?, live))
     }
@@ -408,9 +408,9 @@ impl Network {
     /// (rows, outputs).
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Target`], [`Error::Pairing`]; what the device reports.
     pub async fn gradients_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<Gradients> {
-        let live = self.pairs("gradients", x, y)?;
+        let live = self.pairs("gradients", x, y, cost)?;
         let (costs, arena) = {
             let mut state = self.lock();
             let key = Key::new(Goal::Gradients, Some(cost));
@@ -431,7 +431,7 @@ impl Network {
     /// submission, and nothing is waited for.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`], [`Error::InvalidOption`]; what the device reports.
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Target`], [`Error::Pairing`], [`Error::InvalidOption`]; what the device reports.
     pub fn update_mini_batch(
         &mut self,
         x: &[f32],
@@ -441,7 +441,7 @@ impl Network {
     ) -> Result<()> {
         let optimizer = optimizer.into();
         optimizer.check()?;
-        let live = self.pairs("update_mini_batch", x, y)?;
+        let live = self.pairs("update_mini_batch", x, y, cost)?;
         self.prepare(optimizer)?;
         let mut state = self.lock();
         let key = Key { goal: Goal::Train, cost: Some(cost), update: optimizer.update() };
@@ -573,6 +573,7 @@ impl Network {
 
     async fn measure(&self, call: &str, data: &Dataset, cost: Cost, details: bool) -> Result<Metrics> {
         self.fits(call, data)?;
+        data.suits(call, cost)?;
         let words = Words::of(data);
         let goal = metrics::goal(data, cost, details);
         let mut request = self.request(goal, cost, words.source, 1);
@@ -645,7 +646,7 @@ impl Network {
         Ok(numbers.len() / columns)
     }
 
-    fn pairs(&self, call: &str, x: &[f32], y: &[f32]) -> Result<usize> {
+    fn pairs(&self, call: &str, x: &[f32], y: &[f32], cost: Cost) -> Result<usize> {
         let rows = self.rows(&format!("{call}: x"), x, self.inputs())?;
         let targets = self.rows(&format!("{call}: y"), y, self.outputs())?;
         if rows != targets {
@@ -655,6 +656,7 @@ impl Network {
                 format!("{targets} rows"),
             ));
         }
+        cost.check_targets(&format!("{call}: y"), y, self.outputs())?;
         Ok(rows)
     }
 

@@ -11,12 +11,13 @@ fn live_rows<T: Real>(control: &[u32]) -> T {
     T::exact(control[1] as f32)
 }
 
-/// `g[b,j] = (a[b,j] - y[b,j]) / live`, 0 in rows past live.
+/// `g[b,j]` = the slope of the cost along `a[b,j]`, over `live`; 0 in rows past live.
 pub(crate) fn cost_derivative<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], g: &mut [T]) {
     let count = p.count as usize;
     let live = (control[1] as usize * p.outputs as usize).min(count);
+    let cost = Cost::from_code(p.cost);
     for ((g, &a), &y) in g[..live].iter_mut().zip(a).zip(y) {
-        *g = (a - y) / live_rows(control);
+        *g = cost.slope(a, y) / live_rows(control);
     }
     g[live..count].fill(T::ZERO);
 }

@@ -37,15 +37,15 @@ pub(crate) fn output_error<T: Real>(
     out: &mut OutputErrorOut<'_, T>,
 ) {
     let outputs = p.outputs as usize;
-    let f = Activation::from_code(p.activation);
+    let (f, cost) = (Activation::from_code(p.activation), Cost::from_code(p.cost));
     #[allow(clippy::cast_precision_loss, reason = "the shader converts it in the same way")]
     let live = T::exact(control[1] as f32);
     let (rows, live_rows) = (p.rows as usize, (control[1] as usize).min(p.rows as usize));
     let (delta, past) = out.delta[..rows * outputs].split_at_mut(live_rows * outputs);
     for ((d, &a), &y) in delta.iter_mut().zip(a).zip(y) {
-        *d = (a - y) / live;
+        *d = cost.slope(a, y) / live;
     }
-    if Cost::from_code(p.cost).has_f_prime() {
+    if cost.has_f_prime() {
         times_prime(f, z, a, delta);
     }
     past.fill(T::ZERO);

@@ -158,7 +158,7 @@ mod tests {
                     for parts in [0, 1, 2, 3, 7, 200] {
                         let (mut x, mut y) = (vec![0_usize; rows * row], vec![0_usize; rows]);
                         split(&mut x, row, unit, parts, &|first, out: &mut [usize]| {
-                            assert!(first % unit == 0 && out.len() % row == 0 && !out.is_empty());
+                            assert!(first % unit == 0 && out.len().is_multiple_of(row) && !out.is_empty());
                             for (i, out) in out.iter_mut().enumerate() {
                                 *out += first * row + i + 1;
                             }
