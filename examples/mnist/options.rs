@@ -65,6 +65,9 @@ pub struct Options {
     /// Decoupled weight decay: weights times 1 - eta X before each step [default: 0; 0.01 with adamw]
     #[arg(long, value_name = "X", value_parser = at_least_zero, help_heading = "Regularisation")]
     decay: Option<f64>,
+    /// Share of the hidden neurons that each step leaves out, at least 0 and below 1
+    #[arg(long, value_name = "X", default_value_t = 0.0, help_heading = "Regularisation")]
+    dropout: f32,
     /// Largest norm of the weights that come into a neuron
     #[arg(long, value_name = "X", value_parser = above_zero::<f32>, help_heading = "Regularisation")]
     max_norm: Option<f32>,
@@ -177,6 +180,9 @@ impl Options {
         let mut net = Network::new(train.features()).init(self.init).seed(self.seed as u64);
         for &width in &self.hidden {
             net = net.dense(width, self.activation);
+            if self.dropout > 0.0 {
+                net = net.dropout(self.dropout);
+            }
         }
         net = net.dense(train.outputs(), self.output);
         if self.plan != "auto" {
