@@ -177,7 +177,7 @@ fn softmax([a, b]: [f32; 2]) -> [f32; 2] {
 }
 
 /// The cart and the pole of A. G. Barto, R. S. Sutton and C. W. Anderson, "Neuronlike adaptive elements that can solve difficult
-/// learning control problems" (1983), in the numbers of OpenAI's Gym: metres, radians, seconds.
+/// learning control problems" (1983), in the numbers of the Gym of `OpenAI`: metres, radians, seconds.
 struct Cart {
     x: f32,
     speed: f32,
@@ -218,7 +218,7 @@ impl Cart {
     }
 }
 
-/// Numbers from 0 to 1 that are the same every time: Steele, Lea and Flood's SplitMix64.
+/// Numbers from 0 to 1 that are the same every time: the `SplitMix64` of Steele, Lea and Flood.
 struct Random(u64);
 
 impl Random {

@@ -242,7 +242,7 @@ struct Random(u64);
 impl Random {
     /// From 0 to 1.
     fn uniform(&mut self) -> f32 {
-        // Steele, Lea and Flood's SplitMix64.
+        // the `SplitMix64` of Steele, Lea and Flood.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

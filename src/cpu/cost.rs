@@ -32,6 +32,7 @@ pub(crate) fn cost_value<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T],
 }
 
 /// The cost of one row.
+#[inline(always)]
 pub(crate) fn row_cost<T: Real>(p: &Params, y: &[T], a: &[T], z: &[T]) -> T {
     let cost = Cost::from_code(p.cost);
     let log_sum = if cost == Cost::CategoricalCrossEntropy {
@@ -54,6 +55,7 @@ pub(crate) fn count_right<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T]
 
 /// Whether the largest output is where the target is largest (the first of equals); with one output, whether both lie on the
 /// same side of the middle of its range. A row with a NaN is never right.
+#[inline(always)]
 pub(crate) fn row_right<T: Real>(p: &Params, y: &[T], a: &[T]) -> bool {
     if a.iter().any(|a| a.is_nan()) {
         return false;
@@ -71,6 +73,7 @@ pub(super) fn middle<T: Real>(p: &Params) -> T {
 }
 
 /// Where the first of the largest is.
+#[inline(always)]
 pub(crate) fn argmax<T: PartialOrd>(row: &[T]) -> usize {
     (1..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best })
 }
