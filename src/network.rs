@@ -573,6 +573,7 @@ impl Network {
 
     async fn measure(&self, call: &str, data: &Dataset, cost: Cost, details: bool) -> Result<Metrics> {
         self.fits(call, data)?;
+        self.goes_with(cost)?;
         data.suits(call, cost)?;
         let words = Words::of(data);
         let goal = metrics::goal(data, cost, details);
@@ -656,8 +657,14 @@ impl Network {
                 format!("{targets} rows"),
             ));
         }
+        self.goes_with(cost)?;
         cost.check_targets(&format!("{call}: y"), y, self.outputs())?;
         Ok(rows)
+    }
+
+    /// Whether a cost goes with the outputs: said before anything is said of the targets.
+    pub(crate) fn goes_with(&self, cost: Cost) -> Result<()> {
+        self.layers.last().map_or(Ok(()), |last| cost.check(last.activation))
     }
 
     /// Whether a data set has the columns of this network.

@@ -126,6 +126,7 @@ impl<'n> Training<'n> {
             stopping.check()?;
         }
         net.fits("fit: training", train)?;
+        net.goes_with(trainer.cost)?;
         train.suits("fit: training", trainer.cost)?;
         if let Some(test) = test {
             test.suits("fit: held-out", trainer.cost)?;
