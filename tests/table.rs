@@ -82,7 +82,7 @@ fn a_split_is_the_same_everywhere() {
     // A data set is cut in the same places.
     let data = Dataset::from_rows((0_u8..10).map(|i| ([f32::from(i)], [0.0]))).unwrap();
     let [c, d] = data.split([7.0, 3.0], 1).unwrap();
-    assert_eq!(c.inputs(), &wgrad::Inputs::F32(vec![2., 6., 7., 3., 9., 0., 4.]));
+    assert_eq!(c.inputs(), &wgrad::Inputs::F32(vec![6., 3., 9., 7., 0., 8., 4.]));
     assert_eq!(d.inputs(), &wgrad::Inputs::F32(vec![1., 5., 8.]));
     assert_ne!(data.split([7.0, 3.0], 2).unwrap()[0], c);
 }
@@ -97,6 +97,23 @@ fn splits_that_cannot_be() {
     assert!(matches!(table.split([], 0), Err(Error::Empty { .. })));
     let data = Dataset::new(vec![1.0, 2.0], 1, vec![1.0, 2.0], 1).unwrap();
     assert!(matches!(data.split_stratified([1.0, 1.0], 0), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn numbers_are_shared_out_by_their_tenths() {
+    let table = Table::new("t").with_numbers("x", (0..200).map(|i| f64::from(i * i))).unwrap();
+    let [_, test] = table.split_stratified("x", [0.8, 0.2], 1).unwrap();
+    for tenth in 0..10 {
+        let of =
+            |row: usize| matches!(test.columns()[0].field(row), Field::Number(x) if x.sqrt() as usize / 20 == tenth);
+        assert_eq!((0..test.len()).filter(|&row| of(row)).count(), 4);
+    }
+    // Of few rows too there is a fifth to test with.
+    for rows in [10, 13, 15, 21] {
+        let table = Table::new("t").with_numbers("x", (0..rows).map(f64::from)).unwrap();
+        let [rest, test] = table.split_stratified("x", [0.8, 0.2], 1).unwrap();
+        assert!(test.len() * 5 >= rows as usize - 4 && rest.len() + test.len() == rows as usize, "{}", test.len());
+    }
 }
 
 proptest! {

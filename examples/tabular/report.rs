@@ -99,7 +99,7 @@ pub fn training(history: &History) {
 }
 
 /// How well it does on the rows it learned from, and on those that it has not seen.
-pub fn scores(net: &Network, rows: &Table, train: &Metrics, test: &Metrics) {
+pub fn scores(net: &Network, train: &Metrics, test: &Metrics) {
     say!("\n{:<30} {:>12} {:>12}", "", "training", "test");
     let Some(preparation) = net.preparation() else { return };
     if let ([train], [test]) = (&train.errors[..], &test.errors[..]) {
@@ -124,7 +124,6 @@ pub fn scores(net: &Network, rows: &Table, train: &Metrics, test: &Metrics) {
             classes(preparation.classes(), confusion);
         }
     }
-    let _ = rows;
 }
 
 /// Each class of the test rows: how many of them were found, and how many of the answers were right.
@@ -189,15 +188,13 @@ pub fn charts(net: &Network, history: &History, test: &Table, metrics: &Metrics,
         }
         _ => {}
     }
-    let mut written = Vec::new();
+    say!("\nCharts:");
     for (what, chart) in charts {
-        for end in ["svg", "png"] {
-            let path = format!("{}-{what}.{end}", stem.display());
-            chart.save(&path)?;
-            written.push(path);
-        }
+        let path = |end| format!("{}-{what}.{end}", stem.display());
+        chart.save(path("svg"))?;
+        chart.save(path("png"))?;
+        say!("{} and .png", path("svg"));
     }
-    say!("\nCharts: {}", written.join(", "));
     Ok(())
 }
 

@@ -197,7 +197,7 @@ impl Column {
     }
 
     /// Where the column was taken for one of numbers or dates, how many of its fields are neither and so count as missing, and
-    /// the first of them.
+    /// the first of them; of the whole table that was read, also in a part of it.
     #[must_use]
     pub fn misfits(&self) -> Option<(usize, &str)> {
         self.odd.as_ref().map(|odd| (odd.count, odd.text.as_str()))
@@ -218,7 +218,11 @@ impl Column {
                 Values::Texts { codes, texts: texts.clone() }
             }
         };
-        Self { name: self.name.clone(), values, odd: None }
+        let odd = self.odd.as_ref().map(|odd| {
+            let row = rows.iter().position(|&row| row as usize == odd.row).unwrap_or(usize::MAX);
+            Odd { row, ..odd.clone() }
+        });
+        Self { name: self.name.clone(), values, odd }
     }
 }
 

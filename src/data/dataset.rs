@@ -371,7 +371,7 @@ impl Dataset {
     /// As [`split`](Self::split); [`Error::Shape`] if the targets are no class labels.
     pub fn split_stratified<const N: usize>(&self, shares: [f64; N], seed: u64) -> Result<[Self; N]> {
         match &*self.targets {
-            Targets::Labels { labels, .. } => self.dealt(&split::stratified(labels, &shares, seed)?),
+            Targets::Labels { labels, .. } => self.dealt(&split::stratified(labels, &shares, seed, true)?),
             Targets::Values { .. } => Err(Error::shape("split_stratified: targets", "class labels", "vectors")),
         }
     }

@@ -10,12 +10,12 @@ const SPLIT: u64 = 1 << 63;
 
 /// The rows `0..len` in a random order, cut into parts with these shares.
 pub(super) fn plain(len: usize, shares: &[f64], seed: u64) -> Result<Vec<Vec<u32>>> {
-    stratified(&vec![0; len], shares, seed)
+    stratified(&vec![0; len], shares, seed, false)
 }
 
-/// As [`plain`], with the rows of each class shared out in the same proportion, to less than one row, and the first row of
-/// each class in the first part. Within a part the rows come in a random order.
-pub(super) fn stratified(classes: &[u32], shares: &[f64], seed: u64) -> Result<Vec<Vec<u32>>> {
+/// As [`plain`], with the rows of each class shared out in the same proportion, to less than one row. With `all_in_first` the
+/// first part has a row of every class, however few there are. Within a part the rows come in a random order.
+pub(super) fn stratified(classes: &[u32], shares: &[f64], seed: u64, all_in_first: bool) -> Result<Vec<Vec<u32>>> {
     let shares = checked(shares)?;
     let len = u32::try_from(classes.len()).map_err(|_| Error::InvalidOption {
         option: "rows to split",
@@ -33,7 +33,7 @@ pub(super) fn stratified(classes: &[u32], shares: &[f64], seed: u64) -> Result<V
     let mut parts = vec![Vec::new(); shares.len()];
     let mut due = vec![0.0; shares.len()];
     for rows in members {
-        let taken = apportion(rows.len(), &shares, &mut due, &parts);
+        let taken = apportion(rows.len(), &shares, &mut due, &parts, all_in_first);
         let mut rows = rows.into_iter();
         for (part, taken) in parts.iter_mut().zip(taken) {
             part.extend(rows.by_ref().take(taken));
@@ -51,9 +51,9 @@ pub(super) fn stratified(classes: &[u32], shares: &[f64], seed: u64) -> Result<V
     Ok(parts)
 }
 
-/// How many rows of a class each part takes: the whole part of its share, at least one for the first, and then one more for
-/// the parts that lack most over all classes so far.
-fn apportion(rows: usize, shares: &[f64], due: &mut [f64], parts: &[Vec<u32>]) -> Vec<usize> {
+/// How many rows of a class each part takes: the whole part of its share, and then one more for the parts that lack most over
+/// all classes so far; with `all_in_first` the first part comes before these if it has none.
+fn apportion(rows: usize, shares: &[f64], due: &mut [f64], parts: &[Vec<u32>], all_in_first: bool) -> Vec<usize> {
     // A share of 0.2 is a little less than a fifth, or more.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to rows")]
     let mut taken: Vec<usize> = shares.iter().map(|share| (share * count(rows) + 1e-9) as usize).collect();
@@ -66,7 +66,7 @@ fn apportion(rows: usize, shares: &[f64], due: &mut [f64], parts: &[Vec<u32>]) -
             let lack = due[part] - count(parts[part].len() + taken[part]);
             if more[part] { lack } else { f64::NEG_INFINITY }
         };
-        let part = if taken[0] == 0 { 0 } else { largest(shares.len(), lack) };
+        let part = if all_in_first && taken[0] == 0 { 0 } else { largest(shares.len(), lack) };
         taken[part] += 1;
         more[part] = false;
     }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::column::{Column, Field, MISSING, Raw, Values, coded, missing_words};
+use super::column::{Column, Field, Kind, MISSING, Raw, Values, coded, missing_words};
 use super::split;
+use super::target::Task;
 use crate::error::{Error, Place, Result, brief};
 
 /// Columns that a table has at most.
@@ -276,17 +277,20 @@ impl Table {
         self.parts(&parts)
     }
 
-    /// As [`split`](Self::split), with each value of a column shared out like the whole: for the classes of a target. A class
-    /// of a single row is in the first part.
+    /// As [`split`](Self::split), with each category of a column shared out like the whole: for the classes of a target. A
+    /// category of a single row is in the first part. So it is for numbers that [`Task::of`](super::Task::of) takes for classes;
+    /// of other numbers the tenths by size are shared out, so that each part has its share of large and of small ones.
     ///
     /// # Errors
     /// As [`split`](Self::split); [`Error::Table`] if there is no such column.
     pub fn split_stratified<const N: usize>(&self, column: &str, shares: [f64; N], seed: u64) -> Result<[Self; N]> {
-        let classes: Vec<u32> = match &self.column(column)?.values {
+        let column = self.column(column)?;
+        let classes = Task::of(column) == Task::Classification && column.kind() != Kind::Date;
+        let codes = match &column.values {
             Values::Texts { codes, .. } => codes.clone(),
-            Values::Numbers { values, .. } | Values::Dates { values, .. } => ranks(values),
+            Values::Numbers { values, .. } | Values::Dates { values, .. } => strata(values, classes),
         };
-        let parts = split::stratified(&classes, &shares, seed)?;
+        let parts = split::stratified(&codes, &shares, seed, classes)?;
         self.parts(&parts)
     }
 
@@ -307,13 +311,17 @@ impl Table {
     }
 }
 
-/// Equal numbers get equal codes.
-fn ranks(values: &[f64]) -> Vec<u32> {
-    let mut sorted: Vec<f64> = values.iter().copied().filter(|x| !x.is_nan()).collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted.dedup();
-    let code = |x: &f64| sorted.binary_search_by(|y| y.total_cmp(x)).ok().and_then(|at| u32::try_from(at).ok());
-    values.iter().map(|x| code(x).unwrap_or(MISSING)).collect()
+/// A code for each number: its own where they are classes, else that of its tenth.
+fn strata(values: &[f64], classes: bool) -> Vec<u32> {
+    let mut bounds: Vec<f64> = values.iter().copied().filter(|x| !x.is_nan()).collect();
+    bounds.sort_by(f64::total_cmp);
+    if classes {
+        bounds.dedup();
+    } else {
+        bounds = (1..10).filter_map(|tenth| bounds.get(bounds.len() * tenth / 10).copied()).collect();
+    }
+    let code = |x: f64| u32::try_from(bounds.partition_point(|bound| *bound <= x)).unwrap_or(MISSING);
+    values.iter().map(|&x| if x.is_nan() { MISSING } else { code(x) }).collect()
 }
 
 pub(super) fn too_long(place: Place) -> Error {

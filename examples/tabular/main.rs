@@ -3,8 +3,8 @@
 //! What the columns are, whether the target is a class or a number, how the net looks and how long it is trained: all of it is
 //! found out. `--help` tells what can be set.
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "tabular/report.rs"]
 mod report;
 
 use std::fs::File;
@@ -44,7 +44,7 @@ struct Options {
     /// Seed of the split, of the first weights and of the order of the rows
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole(0..=usize::MAX))]
     seed: usize,
-    /// auto, cpu, gpu, or part of an adapter's name [default: the variable `WGRAD_DEVICE`, else the CPU]
+    /// auto, cpu, gpu, or part of an adapter's name [default: the variable `WGRAD_DEVICE`, else auto]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// Folder for the charts
@@ -89,8 +89,8 @@ fn run(options: &Options) -> Result<()> {
     let table = read(options)?;
     let parts = split(options, &table)?;
     let preparation = prepare(options, &parts.train)?;
-    let [train, validation, _] = [&parts.train, &parts.validation, &parts.test].map(|part| preparation.dataset(part));
-    let (train, validation) = (train?, validation?);
+    let [train, validation] = [preparation.dataset(&parts.train)?, preparation.dataset(&parts.validation)?];
+    preparation.dataset(&parts.test)?; // What is wrong with it is told before the training.
     // Opened before the training, so that a path that cannot be written costs nobody an hour.
     let json = options.json.as_ref().map(|path| {
         File::create(path).unwrap_or_else(|error| fail(&format!("cannot write {}: {error}", path.display()), 2))
@@ -107,7 +107,7 @@ fn run(options: &Options) -> Result<()> {
 
     net.set_preparation(preparation)?;
     let (train, test) = (net.table_metrics(&parts.train)?, net.table_metrics(&parts.test)?);
-    report::scores(&net, &parts.train, &train, &test);
+    report::scores(&net, &train, &test);
     report::examples(&net, &parts.test)?;
     let name = options.csv.file_stem().unwrap_or_default().to_string_lossy();
     report::charts(&net, &history, &parts.test, &test, &options.charts.join(&*name))?;
@@ -141,11 +141,7 @@ fn read(options: &Options) -> Result<Table> {
 /// A fifth to test with, and of the rest 15 % to see when the net is best.
 fn split(options: &Options, table: &Table) -> Result<Parts> {
     let seed = options.seed as u64;
-    let task = options.task.unwrap_or(Task::of(table.column(&options.target)?));
-    let cut = |table: &Table, shares| match task {
-        Task::Classification => table.split_stratified(&options.target, shares, seed),
-        _ => table.split(shares, seed),
-    };
+    let cut = |table: &Table, shares| table.split_stratified(&options.target, shares, seed);
     let [rest, test] = cut(table, [0.8, 0.2])?;
     let [train, validation] = cut(&rest, [0.85, 0.15])?;
     Ok(Parts { train, validation, test })
@@ -165,7 +161,11 @@ fn prepare(options: &Options, training_rows: &Table) -> Result<Preparation> {
 
 /// Two hidden layers: narrow ones for few rows, which cannot tell a large net what to do.
 fn network(options: &Options, preparation: &Preparation, train: &Dataset, device: &Device) -> Result<Network> {
-    let width = if train.len() < 1000 { 32 } else { 64 };
+    let width = match train.len() {
+        0..500 => 32,
+        500..2000 => 64,
+        _ => 128,
+    };
     Network::new(preparation.inputs())
         .dense(width, Activation::Relu)
         .dense(width, Activation::Relu)
@@ -175,7 +175,7 @@ fn network(options: &Options, preparation: &Preparation, train: &Dataset, device
 }
 
 /// Trains with a learning rate that rises at first and then falls to nothing, and gives the net the parameters of the epoch
-/// with the least cost of the validation rows. If none of many epochs is better, it ends.
+/// with the least cost of the validation rows. If it gets no better for a third of the epochs, it ends.
 fn fit(
     options: &Options,
     preparation: &Preparation,
@@ -183,11 +183,13 @@ fn fit(
     train: &Dataset,
     validation: &Dataset,
 ) -> Result<History> {
-    // Some 50 steps an epoch, of 16 to 256 rows, and some thousand steps in all.
-    let batch = (train.len() / 50).next_power_of_two().clamp(16, 256);
-    let steps = train.len().div_ceil(batch);
-    let epochs = options.epochs.unwrap_or((4000 / steps).clamp(20, 200));
-    Trainer::new(preparation.cost(), AdamW::new(0.01))
+    let rows = train.len();
+    // Some 50 steps an epoch, of 16 to 256 rows, and 4,000 steps in all; more for large tables.
+    let batch = (rows / 50).clamp(16, 256).max((rows / 400).min(1024)).next_power_of_two();
+    let epochs = options.epochs.unwrap_or((4000 / rows.div_ceil(batch)).clamp(20, 200));
+    // The fewer rows, the more a net is tempted to learn them by heart.
+    let decay = (1000.0 / rows as f32).clamp(0.1, 1.0);
+    Trainer::new(preparation.cost(), AdamW::new(0.005).weight_decay(decay))
         .batch_size(batch)
         .epochs(epochs)
         .seed(options.seed as u64)
