@@ -74,8 +74,13 @@ pub(super) fn middle<T: Real>(p: &Params) -> T {
 
 /// Where the first of the largest is.
 #[inline(always)]
-pub(crate) fn argmax<T: PartialOrd>(row: &[T]) -> usize {
-    (1..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best })
+pub(crate) fn argmax<T: PartialOrd + Copy>(row: &[T]) -> usize {
+    let Some(&first) = row.first() else { return 0 };
+    let mut best = (first, 0);
+    for (j, &x) in row.iter().enumerate() {
+        best = if x > best.0 { (x, j) } else { best };
+    }
+    best.1
 }
 
 /// The rows' costs and right answers, added up into the place of this step; then, if `p.count` is 1, `control`

@@ -20,6 +20,9 @@ const PART_NUMBERS: usize = 1 << 12;
 
 /// Up to so many rows or columns of a result, `a w^T` is a dot product an element: packing would not pay.
 const DOT_MOST: usize = 16;
+/// Unless its sums are shorter, and `w` is so small that it is transposed at once.
+const DOT_TERMS: usize = 64;
+const TRANSPOSED_MOST: usize = 1 << 12;
 /// Up to so many rows of a result, or terms of its sums, the others are not packed either.
 const OUTER_ROWS: usize = 16;
 const OUTER_TERMS: usize = 32;
@@ -187,12 +190,22 @@ fn forward(
     };
     let work = parts(multiplications(p), PART, threads);
     if begin != 0 || rows <= DOT_MOST || outputs <= DOT_MOST {
+        // The lanes of a short sum cost more to add up than its terms.
+        let w_t = (terms < DOT_TERMS && terms * outputs <= TRANSPOSED_MOST).then(|| {
+            let w_t = scratch.at_least(terms * outputs);
+            transpose([terms, outputs], w.data, inputs, w_t, outputs);
+            &*w_t
+        });
         split_two((z, outputs), (a, a_row), TILE_ROWS, work, &|first, z: &mut [f32], a: &mut [f32]| {
             if begin == 0 {
                 z.chunks_exact_mut(outputs).for_each(|z| z.copy_from_slice(bias));
             }
             let below = View { data: &below.data[first * inputs..], ..below };
-            dot_form([z.len() / outputs, outputs, terms], z, true, below, w);
+            let size = [z.len() / outputs, outputs, terms];
+            match w_t {
+                Some(w_t) => outer_form(size, z, true, 1.0, below, View::new(w_t, outputs)),
+                None => dot_form(size, z, true, below, w),
+            }
             finish(z, a);
         });
     } else {

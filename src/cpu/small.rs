@@ -164,68 +164,64 @@ impl WithSimd for DotForm<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        // Apart, since code for the last terms costs the accumulators their registers, used or not.
+        if self.size[2].is_multiple_of(S::F32_LANES) { self.all::<S, false>(simd) } else { self.all::<S, true>(simd) }
+    }
+}
+
+impl DotForm<'_> {
+    /// `REST`: whether there are terms past the whole vectors.
+    #[inline(always)]
+    fn all<S: Simd, const REST: bool>(mut self, simd: S) {
         let rows = self.size[0];
         if S::REGISTER_COUNT >= 32 {
             for row in (0..rows).step_by(5) {
                 match rows - row {
-                    1 => self.rows::<S, 1, 4>(simd, row),
-                    2 => self.rows::<S, 2, 4>(simd, row),
-                    3 => self.rows::<S, 3, 4>(simd, row),
-                    4 => self.rows::<S, 4, 4>(simd, row),
-                    _ => self.rows::<S, 5, 4>(simd, row),
+                    1 => self.rows::<S, REST, 1, 4>(simd, row),
+                    2 => self.rows::<S, REST, 2, 4>(simd, row),
+                    3 => self.rows::<S, REST, 3, 4>(simd, row),
+                    4 => self.rows::<S, REST, 4, 4>(simd, row),
+                    _ => self.rows::<S, REST, 5, 4>(simd, row),
                 }
             }
         } else {
             for row in (0..rows).step_by(3) {
                 match rows - row {
-                    1 => self.rows::<S, 1, 3>(simd, row),
-                    2 => self.rows::<S, 2, 3>(simd, row),
-                    _ => self.rows::<S, 3, 3>(simd, row),
+                    1 => self.rows::<S, REST, 1, 3>(simd, row),
+                    2 => self.rows::<S, REST, 2, 3>(simd, row),
+                    _ => self.rows::<S, REST, 3, 3>(simd, row),
                 }
             }
         }
     }
-}
 
-impl DotForm<'_> {
     /// `R` rows of the result, all columns, `C` of them at a time.
     #[inline(always)]
-    fn rows<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, row: usize) {
+    fn rows<S: Simd, const REST: bool, const R: usize, const C: usize>(&mut self, simd: S, row: usize) {
         let n = self.size[1];
         let mut column = 0;
         while column + C <= n {
-            self.tile::<S, R, C>(simd, row, column);
+            self.tile::<S, REST, R, C>(simd, row, column);
             column += C;
         }
         while column + 2 <= n {
-            self.tile::<S, R, 2>(simd, row, column);
+            self.tile::<S, REST, R, 2>(simd, row, column);
             column += 2;
         }
         if column < n {
-            self.tile::<S, R, 1>(simd, row, column);
+            self.tile::<S, REST, R, 1>(simd, row, column);
         }
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, row: usize, column: usize) {
+    fn tile<S: Simd, const REST: bool, const R: usize, const C: usize>(&mut self, simd: S, row: usize, column: usize) {
         let Self { size: [_, n, k], keep, left, right, .. } = *self;
         let l: [_; R] = std::array::from_fn(|r| S::as_simd_f32s(&left.data[(row + r) * left.row..][..k]));
         let r: [_; C] = std::array::from_fn(|c| S::as_simd_f32s(&right.data[(column + c) * right.row..][..k]));
         let vectors = k / S::F32_LANES;
-        let l_head: [_; R] = std::array::from_fn(|i| &l[i].0[..vectors]);
-        let r_head: [_; C] = std::array::from_fn(|i| &r[i].0[..vectors]);
-        let mut sum = [[simd.splat_f32s(0.0); C]; R];
-        for k in 0..vectors {
-            let r: [_; C] = std::array::from_fn(|i| r_head[i][k]);
-            for (sum, l) in sum.iter_mut().zip(&l_head) {
-                let l = l[k];
-                for (sum, r) in sum.iter_mut().zip(r) {
-                    *sum = simd.mul_add_e_f32s(l, r, *sum);
-                }
-            }
-        }
-        if k > vectors * S::F32_LANES {
+        let mut sum = whole_vectors::<S, R, C>(simd, l.map(|l| &l.0[..vectors]), r.map(|r| &r.0[..vectors]));
+        if REST {
             let l = l.map(|l| simd.partial_load_f32s(l.1));
             let r = r.map(|r| simd.partial_load_f32s(r.1));
             for (sum, &l) in sum.iter_mut().zip(&l) {
@@ -242,4 +238,31 @@ impl DotForm<'_> {
             }
         }
     }
+}
+
+/// The products of each row of `l` with each of `r`, a lane for itself. A function of its own, for the sake of the compiler: so
+/// the sums stay in registers.
+#[inline(always)]
+fn whole_vectors<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    l: [&[S::f32s]; R],
+    r: [&[S::f32s]; C],
+) -> [[S::f32s; C]; R] {
+    let vectors = l[0].len();
+    let l = l.map(|l| &l[..vectors]);
+    let r = r.map(|r| &r[..vectors]);
+    let mut sum = [[simd.splat_f32s(0.0); C]; R];
+    for k in 0..vectors {
+        let mut right = [simd.splat_f32s(0.0); C];
+        for (right, r) in right.iter_mut().zip(r) {
+            *right = r[k];
+        }
+        for (sum, l) in sum.iter_mut().zip(l) {
+            let l = l[k];
+            for (sum, &r) in sum.iter_mut().zip(&right) {
+                *sum = simd.mul_add_e_f32s(l, r, *sum);
+            }
+        }
+    }
+    sum
 }
