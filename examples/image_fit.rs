@@ -27,7 +27,7 @@ struct Options {
     #[arg(long, value_name = "DIR", default_value = "image_fit")]
     out: PathBuf,
     /// Pixels along each side of the test picture
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(16..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 192, value_parser = clap::value_parser!(u16).range(16..=1024))]
     size: u16,
     /// Random frequencies; each gives two inputs
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=2048))]
@@ -38,17 +38,17 @@ struct Options {
     /// Neurons of each hidden layer
     #[arg(long, value_name = "N,[N...]", default_value = "128,128,128", value_delimiter = ',')]
     hidden: Vec<usize>,
-    /// Learning rate of Adam at the start; it falls to a hundredth along a half cosine
+    /// Learning rate of Adam at the start; it falls to 0 along half a cosine
     #[arg(long, default_value_t = 0.004)]
     eta: f32,
     /// Times to go through all pixels
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: u32,
     /// Pixels a step
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
     /// Paint once every N times through the pixels
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -242,7 +242,7 @@ struct Random(u64);
 impl Random {
     /// From 0 to 1.
     fn uniform(&mut self) -> f32 {
-        // Steele, Lea and Flood's SplitMix64.
+        // the `SplitMix64` of Steele, Lea and Flood.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,7 +1,8 @@
 // cost.wgsl: the cost, its derivative, and the count of right answers.
 //   B = rows, O = outputs; live = control[1], the rows of this mini-batch that hold an example
 //
-// cost_derivative : g[b,j] = (a[b,j] - y[b,j]) / live, 0 in rows past live   a, y (B,O) -> g (B,O)         overwrites
+// cost_derivative : g[b,j] = slope(a[b,j], y[b,j]) / live, 0 past live; the slope is a - y, that of huber at most 1, of absolute its sign
+//                                                                            a, y (B,O) -> g (B,O)         overwrites
 //                   (equation 6's first factor; for the cross-entropies, where f' cancels, already the output error;
 //                   the one place where the mean over the rows is taken)
 // cost_value      : c[b] = sum_j term(z[b,j], a[b,j], y[b,j]), 0 past live   z, a, y (B,O) -> c (B)        overwrites
@@ -23,7 +24,7 @@ struct Params {
     k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
-    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
+    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
@@ -56,8 +57,28 @@ fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
     switch (p.cost) {
         case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
         case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
-        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
+        case 2u: { return yj * ((log_sum.x - zj) + log_sum.y); }
+        case 3u: {
+            let r = abs(aj - yj);
+            return select(r - 0.5, 0.5 * (r * r), r <= 1.0);
+        }
+        default: { return abs(aj - yj); }
     }
+}
+
+// The slope of that along the activation; of the cross-entropies, times f', which cancels. A NaN is passed on.
+fn cost_slope(aj: f32, yj: f32) -> f32 {
+    var r = aj - yj;
+    if (p.cost >= 3u) {
+        if (r > select(1.0, 0.0, p.cost == 4u)) { r = 1.0; }
+        if (r < select(-1.0, 0.0, p.cost == 4u)) { r = -1.0; }
+    }
+    return r;
+}
+
+// Whether f' is a factor of the output error.
+fn has_f_prime() -> bool {
+    return p.cost == 0u || p.cost >= 3u;
 }
 // -- end of the cost of one output --
 
@@ -177,7 +198,7 @@ fn cost_derivative(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     let e = (group.y * groups.x + group.x) * 64u + lane;
     if (e >= p.count) { return; }
     var g = 0.0;
-    if (e / p.outputs < control[1]) { g = (a[e] - y[e]) / f32(control[1]); }
+    if (e / p.outputs < control[1]) { g = cost_slope(a[e], y[e]) / f32(control[1]); }
     derivative[e] = g;
 }
 

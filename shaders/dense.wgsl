@@ -2,7 +2,7 @@
 //   B = rows, I = inputs, O = outputs; w (O,I) and the bias (O) are in the parameter arena at p.w and p.b
 //
 // dense_forward  : z = a w^T + b, out = f(z)                          a (B,I) -> z, out (B,O)              (equation 2)
-// output_error   : delta = (a - y) (.) f'(z) / live (f' only with the quadratic cost), the row's cost, and whether it is right
+// output_error   : delta = (a - y) (.) f'(z) / live (f' not with the cross-entropies; a - y as cost_slope has it), the row's cost, and whether it is right
 //                                                                     z, a, y (B,O) -> delta (B,O), c, n (B)       (BP1)
 // dense_backward : delta_l = (delta w) (.) f'(z_l)                    delta (B,O), z_l, a_l (B,I) -> delta_l (B,I) (BP2)
 // dense_gradient : dw = delta^T a, db = sum_b delta[b]                delta (B,O), a (B,I) -> gradients     (BP3, BP4)
@@ -24,7 +24,7 @@ struct Params {
     k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
-    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
+    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
@@ -197,8 +197,28 @@ fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
     switch (p.cost) {
         case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
         case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
-        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
+        case 2u: { return yj * ((log_sum.x - zj) + log_sum.y); }
+        case 3u: {
+            let r = abs(aj - yj);
+            return select(r - 0.5, 0.5 * (r * r), r <= 1.0);
+        }
+        default: { return abs(aj - yj); }
     }
+}
+
+// The slope of that along the activation; of the cross-entropies, times f', which cancels. A NaN is passed on.
+fn cost_slope(aj: f32, yj: f32) -> f32 {
+    var r = aj - yj;
+    if (p.cost >= 3u) {
+        if (r > select(1.0, 0.0, p.cost == 4u)) { r = 1.0; }
+        if (r < select(-1.0, 0.0, p.cost == 4u)) { r = -1.0; }
+    }
+    return r;
+}
+
+// Whether f' is a factor of the output error.
+fn has_f_prime() -> bool {
+    return p.cost == 0u || p.cost >= 3u;
 }
 // -- end of the cost of one output --
 
@@ -300,8 +320,8 @@ fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     for (var j = first + lane; j < first + p.outputs; j += 64u) {
         var delta = 0.0;
         if (live) {
-            delta = (a[j] - y[j]) / f32(control[1]);
-            if (p.cost == 0u) { delta *= f_prime(p.activation, z[j], a[j]); }
+            delta = cost_slope(a[j], y[j]) / f32(control[1]);
+            if (has_f_prime()) { delta *= f_prime(p.activation, z[j], a[j]); }
         }
         delta_out[j] = delta;
     }

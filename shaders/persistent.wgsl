@@ -29,7 +29,7 @@ struct Params {
     k_begin: u32,     // the part of the sum that this dispatch does: terms k_begin <= k < k_end
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
-    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy
+    cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
@@ -187,8 +187,28 @@ fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
     switch (p.cost) {
         case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
         case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
-        default: { return yj * ((log_sum.x - zj) + log_sum.y); }
+        case 2u: { return yj * ((log_sum.x - zj) + log_sum.y); }
+        case 3u: {
+            let r = abs(aj - yj);
+            return select(r - 0.5, 0.5 * (r * r), r <= 1.0);
+        }
+        default: { return abs(aj - yj); }
     }
+}
+
+// The slope of that along the activation; of the cross-entropies, times f', which cancels. A NaN is passed on.
+fn cost_slope(aj: f32, yj: f32) -> f32 {
+    var r = aj - yj;
+    if (p.cost >= 3u) {
+        if (r > select(1.0, 0.0, p.cost == 4u)) { r = 1.0; }
+        if (r < select(-1.0, 0.0, p.cost == 4u)) { r = -1.0; }
+    }
+    return r;
+}
+
+// Whether f' is a factor of the output error.
+fn has_f_prime() -> bool {
+    return p.cost == 0u || p.cost >= 3u;
 }
 // -- end of the cost of one output --
 
@@ -441,8 +461,9 @@ fn output_error(at: Layer, live: u32, lane: u32) {
     for (var e = lane; e < at.outputs * quads; e += LANES) {
         let a = work[at.a + e];
         let z = work[at.z + e];
-        var delta = (a - work[y_at + e]) / f32(live);
-        if (p.cost == 0u) { delta *= slope(at.activation, z, a); }
+        let y = work[y_at + e];
+        var delta = vec4(cost_slope(a.x, y.x), cost_slope(a.y, y.y), cost_slope(a.z, y.z), cost_slope(a.w, y.w)) / f32(live);
+        if (has_f_prime()) { delta *= slope(at.activation, z, a); }
         let r = vec4(4u * (e % quads)) + vec4(0u, 1u, 2u, 3u);
         work[at.delta + e] = select(vec4(0.0), delta, r < vec4(live));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cpu;
 use crate::error::Result;
 use crate::kernel::Element;
-use crate::plan::{BufferSpec, Plan};
+use crate::plan::{BufferSpec, Plan, Step};
 
 /// A buffer of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,14 +18,23 @@ pub(crate) struct Slot(pub(crate) usize);
 pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) slots: Vec<Slot>,
+    /// The slots of each step's buffers.
+    pub(crate) bound: Vec<Vec<usize>>,
     #[cfg(feature = "gpu")]
     pub(crate) gpu: Option<crate::gpu::Recorded>,
 }
 
 impl Prepared {
-    /// The slots of a step's buffers.
-    pub(crate) fn bound(&self, step: usize) -> Vec<usize> {
-        self.plan.steps[step].bindings.iter().map(|id| self.slots[id.0].0).collect()
+    pub(crate) fn new(plan: Plan, slots: Vec<Slot>) -> Self {
+        let of_step = |step: &Step| step.bindings.iter().map(|id| slots[id.0].0).collect();
+        let bound = plan.steps.iter().map(of_step).collect();
+        Self {
+            plan,
+            slots,
+            bound,
+            #[cfg(feature = "gpu")]
+            gpu: None,
+        }
     }
 }
 
@@ -102,12 +111,7 @@ impl Engine {
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         debug_assert_eq!(plan.buffers.len(), slots.len());
         match &mut self.place {
-            Place::Cpu(_) => Ok(Prepared {
-                plan,
-                slots,
-                #[cfg(feature = "gpu")]
-                gpu: None,
-            }),
+            Place::Cpu(_) => Ok(Prepared::new(plan, slots)),
             #[cfg(feature = "gpu")]
             Place::Gpu(engine) => engine.prepare(plan, slots),
         }
@@ -121,12 +125,7 @@ impl Engine {
         match &mut self.place {
             Place::Cpu(engine) => {
                 for (steps, times) in parts {
-                    let bound: Vec<_> = steps.clone().map(|step| prepared.bound(step)).collect();
-                    for _ in 0..*times {
-                        for (step, slots) in prepared.plan.steps[steps.clone()].iter().zip(&bound) {
-                            engine.run(step, slots);
-                        }
-                    }
+                    engine.run(&prepared.plan.steps[steps.clone()], &prepared.bound[steps.clone()], *times);
                 }
                 Ok(())
             }

@@ -30,11 +30,17 @@ pub enum Cost {
     /// `C = -sum_j y_j ln a_j`, with the `y_j` of a row adding up to 1. Only with softmax outputs, where the output error
     /// is `delta = a - y`. Computed from `z` by log-sum-exp.
     CategoricalCrossEntropy,
+    /// `C = sum_j h(a_j - y_j)`, with `h(r) = r^2/2` for `r` from -1 to 1, else `|r| - 1/2` (Huber 1964): quadratic, but not drawn
+    /// far by single rows that are far off. With any elementwise output.
+    Huber,
+    /// `C = sum_j |a_j - y_j|`; its slope at 0 is taken as 0. With any elementwise output.
+    Absolute,
 }
 
 impl Cost {
     /// Every cost.
-    pub const ALL: [Self; 3] = [Self::Quadratic, Self::BinaryCrossEntropy, Self::CategoricalCrossEntropy];
+    pub const ALL: [Self; 5] =
+        [Self::Quadratic, Self::BinaryCrossEntropy, Self::CategoricalCrossEntropy, Self::Huber, Self::Absolute];
 
     /// The name in lower case.
     #[must_use]
@@ -43,6 +49,8 @@ impl Cost {
             Self::Quadratic => "quadratic",
             Self::BinaryCrossEntropy => "binary-cross-entropy",
             Self::CategoricalCrossEntropy => "categorical-cross-entropy",
+            Self::Huber => "huber",
+            Self::Absolute => "absolute",
         }
     }
 
@@ -50,7 +58,7 @@ impl Cost {
     #[must_use]
     pub const fn goes_with(self, output: Activation) -> bool {
         match self {
-            Self::Quadratic => output.is_elementwise(),
+            Self::Quadratic | Self::Huber | Self::Absolute => output.is_elementwise(),
             Self::BinaryCrossEntropy => matches!(output, Activation::Sigmoid),
             Self::CategoricalCrossEntropy => matches!(output, Activation::Softmax),
         }
@@ -70,7 +78,7 @@ impl Cost {
 
     /// Whether `f'(z)` is a factor of the output error (BP1), or has cancelled against the cost.
     pub(crate) const fn has_f_prime(self) -> bool {
-        matches!(self, Self::Quadratic)
+        matches!(self, Self::Quadratic | Self::Huber | Self::Absolute)
     }
 
     /// The number by which the shaders know this cost.
@@ -79,6 +87,8 @@ impl Cost {
             Self::Quadratic => 0,
             Self::BinaryCrossEntropy => 1,
             Self::CategoricalCrossEntropy => 2,
+            Self::Huber => 3,
+            Self::Absolute => 4,
         }
     }
 
@@ -87,7 +97,9 @@ impl Cost {
         match code {
             0 => Self::Quadratic,
             1 => Self::BinaryCrossEntropy,
-            _ => Self::CategoricalCrossEntropy,
+            2 => Self::CategoricalCrossEntropy,
+            3 => Self::Huber,
+            _ => Self::Absolute,
         }
     }
 
@@ -100,6 +112,55 @@ impl Cost {
             // -[y ln s(z) + (1-y) ln(1 - s(z))] = max(z, 0) - z y + ln(1 + e^-|z|)
             Self::BinaryCrossEntropy => T::ZERO.larger(z) - z * y + (-z.abs()).exp().ln_1p(),
             Self::CategoricalCrossEntropy => y * ((m - z) + log_sum),
+            Self::Huber => {
+                let r = (a - y).abs();
+                if r <= T::ONE { T::exact(0.5) * (r * r) } else { r - T::exact(0.5) }
+            }
+            Self::Absolute => (a - y).abs(),
+        }
+    }
+
+    /// The slope of [`term`](Self::term) along the activation; of the cross-entropies, times `f'`, which cancels.
+    #[inline(always)]
+    pub(crate) fn slope<T: Real>(self, a: T, y: T) -> T {
+        let r = a - y;
+        let most = match self {
+            Self::Quadratic | Self::BinaryCrossEntropy | Self::CategoricalCrossEntropy => return r,
+            Self::Huber => T::ONE,
+            Self::Absolute => T::ZERO,
+        };
+        // Written so that a NaN is passed on.
+        if r > most {
+            T::ONE
+        } else if r < -most {
+            -T::ONE
+        } else {
+            r
+        }
+    }
+
+    /// Refuses targets that this cost has no meaning for: `y` holds rows of `columns` numbers.
+    pub(crate) fn check_targets(self, what: &str, y: &[f32], columns: usize) -> Result<()> {
+        let refuse =
+            |row: usize, problem: String| Err(Error::Target { what: what.to_owned(), row, cost: self, problem });
+        match self {
+            Self::Quadratic | Self::Huber | Self::Absolute => Ok(()),
+            Self::BinaryCrossEntropy => match y.iter().position(|y| !(0.0..=1.0).contains(y)) {
+                Some(at) => refuse(at / columns, format!("{} is not between 0 and 1", y[at])),
+                None => Ok(()),
+            },
+            Self::CategoricalCrossEntropy => {
+                for (row, y) in y.chunks(columns).enumerate() {
+                    if let Some(y) = y.iter().find(|y| !(0.0..=1.0).contains(*y)) {
+                        return refuse(row, format!("{y} is not between 0 and 1"));
+                    }
+                    let sum: f64 = y.iter().map(|&y| f64::from(y)).sum();
+                    if (sum - 1.0).abs() > 1e-3 {
+                        return refuse(row, format!("its numbers add up to {sum}, not 1"));
+                    }
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -66,7 +66,7 @@ impl Device {
     }
 
     fn cpu_because(reason: &str, threads: usize) -> Self {
-        // A product is cut into as many parts; cutting it into millions would take for ever.
+        // Nobody means to start millions.
         let threads = threads.min(MOST_THREADS);
         Self { place: Place::Cpu(cpu::Threads(threads)), reason: reason.into(), limits: Limits::HOST }
     }

@@ -79,6 +79,18 @@ pub enum Error {
         /// How many classes there are.
         classes: usize,
     },
+    /// A target is none that the cost has a meaning for.
+    #[error("{what}: the target of row {row}: {problem}, as {cost} needs")]
+    Target {
+        /// Which data set or array.
+        what: String,
+        /// The row, from 0.
+        row: usize,
+        /// The cost.
+        cost: Cost,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A value that must be finite is NaN or infinite.
     #[error("{what}: value {index} is {value}; every value must be finite")]
     NotFinite {

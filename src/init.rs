@@ -208,9 +208,9 @@ mod tests {
             (Init::ScaledNormal, 0.1, 0xdbd5fd43),
             (Init::Xavier, (2.0_f64 / 180.0).sqrt(), 0x24ae3c99),
             (Init::He, (2.0_f64 / 100.0).sqrt(), 0x7ba4dbfa),
-            (Init::LecunNormal, 0.1, 0),
-            (Init::LecunUniform, 0.1, 0),
-            (Init::Orthogonal, 0.1, 0),
+            (Init::LecunNormal, 0.1, 0x31bcda80),
+            (Init::LecunUniform, 0.1, 0x485f42e7),
+            (Init::Orthogonal, 0.1, 0x36819d63),
         ] {
             let draw = |seed| Init::draw_each(&[init; 2], &layers, len, seed);
             let arena = draw(7);

@@ -296,7 +296,7 @@ fn errors(sums: &[f32], rows: usize, spread: &[f64]) -> Vec<OutputErrors> {
 /// What an evaluation of this data measures beside the cost; `details` whatever it costs.
 pub(crate) fn goal(data: &Dataset, cost: Cost, details: bool) -> Goal {
     let cross_entropy = match cost {
-        Cost::Quadratic => false,
+        Cost::Quadratic | Cost::Huber | Cost::Absolute => false,
         Cost::BinaryCrossEntropy | Cost::CategoricalCrossEntropy => true,
     };
     let classes = cross_entropy || matches!(data.targets(), Targets::Labels { .. });

@@ -226,6 +226,12 @@ impl Gradients {
         &self.arena
     }
 
+    /// As [`as_slice`](Self::as_slice), to change them before [`Network::update`].
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.arena
+    }
+
     /// `dC/dw` of layer `l`, counted from 1, row-major (O,I) (BP4).
     ///
     /// # Panics
@@ -391,9 +397,9 @@ impl Network {
     /// The mean cost of rows: `x` (rows, inputs), `y` (rows, outputs).
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Target`], [`Error::Pairing`]; what the device reports.
     pub async fn cost_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
-        let live = self.pairs("cost", x, y)?;
+        let live = self.pairs("cost", x, y, cost)?;
         let read = self.direct(Goal::Cost, Some(cost), x, y, live, Role::Scores, 1)?;
         Ok(mean(&read.await?, live))
     }
@@ -402,9 +408,9 @@ impl Network {
     /// (rows, outputs).
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`]; what the device reports.
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Target`], [`Error::Pairing`]; what the device reports.
     pub async fn gradients_async(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<Gradients> {
-        let live = self.pairs("gradients", x, y)?;
+        let live = self.pairs("gradients", x, y, cost)?;
         let (costs, arena) = {
             let mut state = self.lock();
             let key = Key::new(Goal::Gradients, Some(cost));
@@ -425,7 +431,7 @@ impl Network {
     /// submission, and nothing is waited for.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Pairing`], [`Error::InvalidOption`]; what the device reports.
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Target`], [`Error::Pairing`], [`Error::InvalidOption`]; what the device reports.
     pub fn update_mini_batch(
         &mut self,
         x: &[f32],
@@ -435,7 +441,7 @@ impl Network {
     ) -> Result<()> {
         let optimizer = optimizer.into();
         optimizer.check()?;
-        let live = self.pairs("update_mini_batch", x, y)?;
+        let live = self.pairs("update_mini_batch", x, y, cost)?;
         self.prepare(optimizer)?;
         let mut state = self.lock();
         let key = Key { goal: Goal::Train, cost: Some(cost), update: optimizer.update() };
@@ -443,6 +449,51 @@ impl Network {
         let hyper = optimizer.hyper(state.moments.steps + 1, 1.0);
         let taken = state.moments.steps;
         let done = session.step(&mut state.engine, x, y, live, Some(&hyper), taken);
+        state.moments.steps += u64::from(done.is_ok());
+        state.keep(key, session);
+        done
+    }
+
+    /// One step of the optimiser by gradients that the caller has: those of [`gradients`](Self::gradients_async), or what the
+    /// caller made of several.
+    ///
+    /// ```
+    /// use wgrad::{Activation, Adam, Cost, Device, Network};
+    /// let mut net = Network::new(1).dense(4, Activation::Tanh).dense(1, Activation::Identity).build(&Device::cpu())?;
+    /// // The mean of two gradients, each of one row.
+    /// let mut gradients = net.gradients(&[0.5], &[1.0], Cost::Quadratic)?;
+    /// let other = net.gradients(&[-0.5], &[0.0], Cost::Quadratic)?;
+    /// for (g, other) in gradients.as_mut_slice().iter_mut().zip(other.as_slice()) {
+    ///     *g = 0.5 * (*g + other);
+    /// }
+    /// net.update(&gradients, Adam::new(0.01))?;
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for the gradients of a network with other layers; [`Error::NotFinite`], [`Error::InvalidOption`]; what the
+    /// device reports.
+    pub fn update(&mut self, gradients: &Gradients, optimizer: impl Into<Optimizer>) -> Result<()> {
+        let optimizer = optimizer.into();
+        optimizer.check()?;
+        if gradients.layers != self.layers {
+            let sizes = |layers: &[Layer]| {
+                let widths = layers.iter().map(|layer| layer.outputs.to_string());
+                let inputs = layers.first().map_or(0, |layer| layer.inputs).to_string();
+                std::iter::once(inputs).chain(widths).collect::<Vec<_>>().join("-")
+            };
+            let (want, got) = (sizes(&self.layers), sizes(&gradients.layers));
+            return Err(Error::shape("update: gradients", format!("those of {want}, as the network is"), got));
+        }
+        finite("update: gradients", &gradients.arena)?;
+        self.prepare(optimizer)?;
+        let mut state = self.lock();
+        let key = Key { goal: Goal::Update, cost: None, update: optimizer.update() };
+        let session = state.ready(self, key, 1)?;
+        let hyper = optimizer.hyper(state.moments.steps + 1, 1.0);
+        let taken = state.moments.steps;
+        let written = session.write(&mut state.engine, Role::Gradients, bytemuck::cast_slice(&gradients.arena));
+        let done = written.and_then(|()| session.step(&mut state.engine, &[], &[], 1, Some(&hyper), taken));
         state.moments.steps += u64::from(done.is_ok());
         state.keep(key, session);
         done
@@ -522,6 +573,7 @@ impl Network {
 
     async fn measure(&self, call: &str, data: &Dataset, cost: Cost, details: bool) -> Result<Metrics> {
         self.fits(call, data)?;
+        data.suits(call, cost)?;
         let words = Words::of(data);
         let goal = metrics::goal(data, cost, details);
         let mut request = self.request(goal, cost, words.source, 1);
@@ -594,7 +646,7 @@ impl Network {
         Ok(numbers.len() / columns)
     }
 
-    fn pairs(&self, call: &str, x: &[f32], y: &[f32]) -> Result<usize> {
+    fn pairs(&self, call: &str, x: &[f32], y: &[f32], cost: Cost) -> Result<usize> {
         let rows = self.rows(&format!("{call}: x"), x, self.inputs())?;
         let targets = self.rows(&format!("{call}: y"), y, self.outputs())?;
         if rows != targets {
@@ -604,6 +656,7 @@ impl Network {
                 format!("{targets} rows"),
             ));
         }
+        cost.check_targets(&format!("{call}: y"), y, self.outputs())?;
         Ok(rows)
     }
 
@@ -648,7 +701,8 @@ impl State {
     /// Starts the optimiser's memory from zeros, for a kind that remembers so many numbers of each of `len` parameters.
     fn forget(&mut self, of: Option<&'static str>, remembers: usize, len: usize) -> Result<()> {
         // Plans are bound to the old buffer.
-        let (training, others) = self.sessions.drain(..).partition(|(key, _)| key.goal == Goal::Train);
+        let (training, others) =
+            self.sessions.drain(..).partition(|(key, _)| matches!(key.goal, Goal::Train | Goal::Update));
         self.sessions = others;
         let training: VecDeque<(Key, Session)> = training;
         for (_, mut session) in training {

@@ -145,6 +145,7 @@ impl Population {
             return Err(Error::InvalidOption { option: "epochs", value: "0".to_owned(), want: "at least 1" });
         }
         first.fits("fit: training", data)?;
+        data.suits("fit: training", self.cost)?;
         Batches::new(data.len(), self.batch_size, 0)?;
         let watch = Stopwatch::start();
         let mut report = if self.device.kind() == "cpu" {

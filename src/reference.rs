@@ -164,6 +164,8 @@ impl Network {
     /// | quadratic (4) | `1/2 sum_j (y_j - a_j)^2` |
     /// | binary cross-entropy | `-sum_j [y_j ln a_j + (1 - y_j) ln(1 - a_j)]` |
     /// | categorical cross-entropy | `-sum_j y_j ln a_j` |
+    /// | Huber | `sum_j h(y_j - a_j)`, `h(r) = r^2/2` up to 1, else `abs(r) - 1/2` |
+    /// | absolute | `sum_j abs(y_j - a_j)` |
     ///
     /// The cross-entropies are computed from `z^L`, not `a^L`: where an output saturates, `a` rounds to 0 or 1 and its
     /// logarithm would be infinite, while the cost itself is about `|z|`.
@@ -183,6 +185,10 @@ impl Network {
                 let log_a = log_softmax(z);
                 -outputs.map(|j| y[j] * log_a[j]).sum::<f64>()
             }
+            Cost::Huber => {
+                outputs.map(|j| (y[j] - a[j]).abs()).map(|r| if r > 1.0 { r - 0.5 } else { 0.5 * r * r }).sum()
+            }
+            Cost::Absolute => outputs.map(|j| (y[j] - a[j]).abs()).sum(),
         })
     }
 
@@ -206,6 +212,8 @@ impl Network {
     /// | quadratic | `a_j - y_j` |
     /// | binary cross-entropy | `(a_j - y_j) / (a_j (1 - a_j))` |
     /// | categorical cross-entropy | `-y_j / a_j` |
+    /// | Huber | `a_j - y_j`, at most 1, at least -1 |
+    /// | absolute | the sign of `a_j - y_j` |
     ///
     /// The last two are infinite or NaN where an output has saturated; [`deltas`](Self::deltas) has no need of them.
     ///
@@ -220,6 +228,8 @@ impl Network {
                 Cost::Quadratic => a[j] - y[j],
                 Cost::BinaryCrossEntropy => (a[j] - y[j]) / (a[j] * (1.0 - a[j])),
                 Cost::CategoricalCrossEntropy => -y[j] / a[j],
+                Cost::Huber => (a[j] - y[j]).clamp(-1.0, 1.0),
+                Cost::Absolute => sign(a[j] - y[j]),
             })
             .collect())
     }
@@ -247,7 +257,9 @@ impl Network {
         let nabla_a = self.cost_derivative(&activations[last + 1], y)?;
         let mut deltas = vec![Vec::new(); zs.len()];
         deltas[last] = match self.cost {
-            Cost::Quadratic => hadamard(&nabla_a, &activation_prime(self.activations[last], &zs[last])?),
+            Cost::Quadratic | Cost::Huber | Cost::Absolute => {
+                hadamard(&nabla_a, &activation_prime(self.activations[last], &zs[last])?)
+            }
             Cost::BinaryCrossEntropy | Cost::CategoricalCrossEntropy => {
                 (0..y.len()).map(|j| activations[last + 1][j] - y[j]).collect()
             }
@@ -444,6 +456,11 @@ fn log_softmax(z: &[f64]) -> Vec<f64> {
 
 fn largest(z: &[f64]) -> f64 {
     z.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// -1, 0 or 1; a NaN stays one.
+fn sign(x: f64) -> f64 {
+    if x == 0.0 { 0.0 } else { x.signum() }
 }
 
 /// `u (.) v`, the elementwise product.

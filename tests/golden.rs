@@ -170,7 +170,7 @@ fn a_spoilt_file_is_refused() {
         }
     }
     println!("negative controls: {refused} refused");
-    assert_eq!(refused, 11 * 5 * 36 + 3 * 17);
+    assert_eq!(refused, 11 * 5 * 40 + 3 * 19);
 }
 
 #[test]

@@ -11,12 +11,13 @@ fn live_rows<T: Real>(control: &[u32]) -> T {
     T::exact(control[1] as f32)
 }
 
-/// `g[b,j] = (a[b,j] - y[b,j]) / live`, 0 in rows past live.
+/// `g[b,j]` = the slope of the cost along `a[b,j]`, over `live`; 0 in rows past live.
 pub(crate) fn cost_derivative<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], g: &mut [T]) {
     let count = p.count as usize;
     let live = (control[1] as usize * p.outputs as usize).min(count);
+    let cost = Cost::from_code(p.cost);
     for ((g, &a), &y) in g[..live].iter_mut().zip(a).zip(y) {
-        *g = (a - y) / live_rows(control);
+        *g = cost.slope(a, y) / live_rows(control);
     }
     g[live..count].fill(T::ZERO);
 }
@@ -31,6 +32,7 @@ pub(crate) fn cost_value<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T],
 }
 
 /// The cost of one row.
+#[inline(always)]
 pub(crate) fn row_cost<T: Real>(p: &Params, y: &[T], a: &[T], z: &[T]) -> T {
     let cost = Cost::from_code(p.cost);
     let log_sum = if cost == Cost::CategoricalCrossEntropy {
@@ -53,6 +55,7 @@ pub(crate) fn count_right<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T]
 
 /// Whether the largest output is where the target is largest (the first of equals); with one output, whether both lie on the
 /// same side of the middle of its range. A row with a NaN is never right.
+#[inline(always)]
 pub(crate) fn row_right<T: Real>(p: &Params, y: &[T], a: &[T]) -> bool {
     if a.iter().any(|a| a.is_nan()) {
         return false;
@@ -70,6 +73,7 @@ pub(super) fn middle<T: Real>(p: &Params) -> T {
 }
 
 /// Where the first of the largest is.
+#[inline(always)]
 pub(crate) fn argmax<T: PartialOrd>(row: &[T]) -> usize {
     (1..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best })
 }

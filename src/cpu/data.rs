@@ -16,10 +16,15 @@ pub(crate) struct Resident<'a> {
 
 /// `x[r,i]`, `y[r,j]` = columns `i` and `j` of example `order[step * B + r]`; rows past the live count are 0.
 pub(crate) fn gather<T: Real>(p: &Params, from: &Resident<'_>, x: &mut [T], y: &mut [T]) {
-    let (inputs, outputs) = (p.inputs as usize, p.outputs as usize);
+    let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
+    gather_rows(p, from, 0, &mut x[..rows * inputs], &mut y[..rows * outputs]);
+}
+
+/// The rows of [`gather`] from this one on, as many as there is room for.
+pub(crate) fn gather_rows<T: Real>(p: &Params, from: &Resident<'_>, row: usize, x: &mut [T], y: &mut [T]) {
     let first = from.control[0] as usize * p.rows as usize;
-    for r in 0..p.rows as usize {
-        let (x, y) = (&mut x[r * inputs..][..inputs], &mut y[r * outputs..][..outputs]);
+    let rows = x.chunks_exact_mut(p.inputs as usize).zip(y.chunks_exact_mut(p.outputs as usize));
+    for (r, (x, y)) in (row..).zip(rows) {
         if r >= from.control[1] as usize {
             x.fill(T::ZERO);
             y.fill(T::ZERO);

@@ -27,6 +27,7 @@ pub(crate) struct OutputErrorOut<'a, T> {
 }
 
 /// `delta = (a - y) (.) f'(z) / live` (BP1; without `f'` for the cross-entropies), the row's cost, and whether it is right.
+#[inline(always)]
 pub(crate) fn output_error<T: Real>(
     p: &Params,
     control: &[u32],
@@ -36,27 +37,26 @@ pub(crate) fn output_error<T: Real>(
     out: &mut OutputErrorOut<'_, T>,
 ) {
     let outputs = p.outputs as usize;
-    let f = Activation::from_code(p.activation);
+    let (f, cost) = (Activation::from_code(p.activation), Cost::from_code(p.cost));
     #[allow(clippy::cast_precision_loss, reason = "the shader converts it in the same way")]
     let live = T::exact(control[1] as f32);
-    for b in 0..p.rows as usize {
-        let row = b * outputs..(b + 1) * outputs;
-        if b >= control[1] as usize {
-            out.delta[row].fill(T::ZERO);
-            out.row_cost[b] = T::ZERO;
-            out.row_right[b] = 0;
-            continue;
-        }
-        let (delta, a_row, y_row) = (&mut out.delta[row.clone()], &a[row.clone()], &y[row.clone()]);
-        for ((d, &a), &y) in delta.iter_mut().zip(a_row).zip(y_row) {
-            *d = (a - y) / live;
-        }
-        if Cost::from_code(p.cost).has_f_prime() {
-            times_prime(f, &z[row.clone()], a_row, delta);
-        }
-        out.row_cost[b] = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row.clone()]);
-        out.row_right[b] = u32::from(row_right(p, &y[row.clone()], &a[row]));
+    let (rows, live_rows) = (p.rows as usize, (control[1] as usize).min(p.rows as usize));
+    let (delta, past) = out.delta[..rows * outputs].split_at_mut(live_rows * outputs);
+    for ((d, &a), &y) in delta.iter_mut().zip(a).zip(y) {
+        *d = cost.slope(a, y) / live;
     }
+    if cost.has_f_prime() {
+        times_prime(f, z, a, delta);
+    }
+    past.fill(T::ZERO);
+    for b in 0..live_rows {
+        let row = b * outputs..(b + 1) * outputs;
+        let (y, a, z) = (&y[row.clone()], &a[row.clone()], &z[row]);
+        out.row_cost[b] = row_cost(p, y, a, z);
+        out.row_right[b] = u32::from(row_right(p, y, a));
+    }
+    out.row_cost[live_rows..rows].fill(T::ZERO);
+    out.row_right[live_rows..rows].fill(0);
 }
 
 /// `delta_l = (delta w) (.) f'(z_l)` (BP2), `f'` with the last part of the sum.

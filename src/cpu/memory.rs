@@ -23,6 +23,22 @@ impl<T: Real> Aligned<T> {
     }
 }
 
+impl<T> Aligned<T> {
+    pub(crate) const fn new() -> Self {
+        Self { storage: Vec::new(), start: 0, len: 0 }
+    }
+}
+
+impl Aligned<f32> {
+    /// The first `len` numbers, whatever they are; there are more from now on if there were too few.
+    pub(crate) fn at_least(&mut self, len: usize) -> &mut [f32] {
+        if self.len < len {
+            *self = Self::zeros(len);
+        }
+        &mut self[..len]
+    }
+}
+
 impl<T> std::ops::Deref for Aligned<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
@@ -56,13 +72,22 @@ impl<T: Real> Buffer<T> {
 #[derive(Debug)]
 pub(crate) struct Memory<T> {
     buffers: Vec<Buffer<T>>,
-    /// Room for a kernel that works something out on the way; what it holds means nothing to the next.
-    pub(crate) scratch: Vec<T>,
+    /// Where a kernel keeps what it needs on its way; kept, so that a step allocates nothing.
+    scratch: Aligned<T>,
 }
 
 impl<T: Real> Memory<T> {
     pub(crate) const fn new() -> Self {
-        Self { buffers: Vec::new(), scratch: Vec::new() }
+        Self { buffers: Vec::new(), scratch: Aligned::new() }
+    }
+
+    /// The scratch, to be put back.
+    pub(crate) fn take_scratch(&mut self) -> Aligned<T> {
+        std::mem::replace(&mut self.scratch, Aligned::new())
+    }
+
+    pub(crate) fn put_scratch(&mut self, scratch: Aligned<T>) {
+        self.scratch = scratch;
     }
 
     /// Adds a buffer of zeros and returns its slot.

@@ -1,7 +1,7 @@
 //! Runs a plan on the CPU.
 //!
 //! The kernels are plain loops in files named like the shaders, generic over the arithmetic; in `f32` the matrix products go
-//! to the `gemm` crate ([`product`]), and are checked against those loops too.
+//! have faster forms ([`product`]), which are checked against those loops too.
 
 mod activation;
 mod cost;
@@ -11,14 +11,19 @@ mod dropout;
 mod matmul;
 mod memory;
 mod metrics;
+mod packed;
 mod persistent;
 mod product;
 mod small;
+mod threads;
+mod transpose;
 mod update;
 
 pub(crate) use cost::row_right;
 pub(crate) use data::BYTE;
 pub(crate) use memory::{Buffer, Memory};
+use threads::Team;
+pub(crate) use threads::Threads;
 
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params};
@@ -28,32 +33,28 @@ use crate::real::Real;
 /// An arithmetic that may have faster forms of some kernels.
 pub(crate) trait Arithmetic: Real {
     /// Runs the kernel if there is a faster form of it, and says whether it did.
-    fn accelerate(_: Kernel, _: &Params, _: &mut Memory<Self>, _: &[usize], _: Threads) -> bool {
+    fn accelerate(_: Kernel, _: &Params, _: &mut Memory<Self>, _: &[usize], _threads: usize) -> bool {
         false
     }
 }
 
 impl Arithmetic for f32 {
-    fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<Self>, slots: &[usize], threads: Threads) -> bool {
+    fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<Self>, slots: &[usize], threads: usize) -> bool {
         product::accelerate(kernel, p, memory, slots, threads)
     }
 }
-
-/// How many threads a large matrix product may use. The result's bits do not depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Threads(pub(crate) usize);
 
 /// The CPU backend in one arithmetic.
 #[derive(Debug)]
 pub(crate) struct Engine<T> {
     memory: Memory<T>,
-    threads: Threads,
+    team: Team,
     free: Vec<usize>,
 }
 
 impl<T: Arithmetic> Engine<T> {
     pub(crate) const fn new(threads: Threads) -> Self {
-        Self { memory: Memory::new(), threads, free: Vec::new() }
+        Self { memory: Memory::new(), team: Team::new(threads), free: Vec::new() }
     }
 
     pub(crate) const fn memory(&self) -> &Memory<T> {
@@ -99,11 +100,20 @@ impl<T: Arithmetic> Engine<T> {
         }
     }
 
-    /// Runs one step; `slots` are its buffers in the order of the kernel's row.
-    pub(crate) fn run(&mut self, step: &Step, slots: &[usize]) {
-        if !T::accelerate(step.kernel, &step.params, &mut self.memory, slots, self.threads) {
-            dispatch(step.kernel, &step.params, &mut self.memory, slots);
-        }
+    /// Runs these steps in order, all of them `times` over; `slots` are the buffers of each in the order of its kernel's row.
+    /// Small steps stay on the calling thread.
+    pub(crate) fn run(&mut self, steps: &[Step], slots: &[Vec<usize>], times: usize) {
+        let Self { memory, team, .. } = self;
+        let mut all = |threads| {
+            for _ in 0..times {
+                for (step, slots) in steps.iter().zip(slots) {
+                    if !T::accelerate(step.kernel, &step.params, memory, slots, threads) {
+                        dispatch(step.kernel, &step.params, memory, slots);
+                    }
+                }
+            }
+        };
+        if steps.iter().any(|step| product::is_large(step.kernel, &step.params)) { team.run(all) } else { all(1) }
     }
 
     /// Runs one step by the plain loops, whatever is faster.

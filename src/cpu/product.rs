@@ -1,116 +1,106 @@
-//! Matrix products by the `gemm` crate, in place of the plain loops, for `f32`.
+//! Kernels in `f32`, faster than the plain loops: which form a product takes, and on how many threads.
 
-use gemm::Parallelism;
-
-use super::dense::layer_step;
+use super::activation::{activation, times_prime};
+use super::data::{Resident, gather_rows};
+use super::dense::{OutputErrorOut, layer_step, output_error};
+use super::memory::Memory;
+use super::packed::{Product, TILE_ROWS};
 use super::small::{View, dot_form, outer_form};
+use super::threads::{split, split_two};
+use super::transpose::transpose;
 use super::update::{numbers, update as all_step};
-use super::{
-    Memory, Threads,
-    activation::{activation, times_prime},
-};
 use crate::Activation;
 use crate::kernel::{Kernel, Params};
 use crate::optimizer::{CLIP_VALUE, ETA, KEEP, L1, L2, Rule};
 
-/// Below this many multiplications a product stays on the calling thread: waking others takes longer than they save, and on a
-/// busy machine much longer (docs/rejected.md).
-const PARALLEL_FROM: usize = 1 << 24;
+/// Multiplications that are worth a thread of their own: about ten microseconds.
+const PART: usize = 1 << 19;
+/// Numbers that are worth one where each is only moved or mapped.
+const PART_NUMBERS: usize = 1 << 12;
 
-/// A few rows by long sums, `a w^T` of a small batch: gemm would transpose `w` every time.
-const DOT_ROWS: usize = 16;
-const DOT_TERMS: usize = 64;
-/// Multiplications of a product over before gemm has set itself up.
-const OUTER_MOST: usize = 1 << 13;
+/// Up to so many rows or columns of a result, `a w^T` is a dot product an element: packing would not pay.
+const DOT_MOST: usize = 16;
+/// Up to so many rows of a result, or terms of its sums, the others are not packed either.
+const OUTER_ROWS: usize = 16;
+const OUTER_TERMS: usize = 32;
 
-/// `out = keep * out + factor * left right`, `left` (M,K), `right` (K,N), `out` (M,N) row-major; `keep` is 0 or 1.
-/// Sum order: as the crate has it, the same for every number of threads.
-#[allow(unsafe_code, reason = "the gemm crate has only an unsafe interface; every access is bounded here")]
-pub(super) fn product(
-    [m, n, k]: [usize; 3],
-    out: &mut [f32],
-    keep: bool,
-    factor: f32,
-    left: View<'_>,
-    right: View<'_>,
-    threads: Threads,
-) {
-    if m == 0 || n == 0 || k == 0 {
-        if !keep {
-            out[..m * n].fill(0.0);
-        }
-        return;
-    }
-    // Saturating: where a usize has 32 bits a product could wrap round to a small one, and pass.
-    let last = |view: View<'_>, rows: usize, columns: usize| {
-        let (down, along) = ((rows - 1).saturating_mul(view.row), (columns - 1).saturating_mul(view.column));
-        down.saturating_add(along)
-    };
-    assert!(
-        out.len() >= m.saturating_mul(n) && last(left, m, k) < left.data.len() && last(right, k, n) < right.data.len()
-    );
-    // Measured against gemm on products from 10x10x30 to 1024x1024x1024 (docs/rejected.md): it wins but for these two.
-    let dot = left.column == 1 && right.row == 1 && factor.to_bits() == 1.0_f32.to_bits();
-    if dot && m <= DOT_ROWS && k >= DOT_TERMS {
-        return dot_form([m, n, k], out, keep, left, right.transposed());
-    }
-    // With one row or column gemm adds each term to `out` by itself, where the small ones are lost.
-    let line = keep && (m == 1 || n == 1);
-    let multiplications = m.saturating_mul(n).saturating_mul(k);
-    if right.column == 1 && (line || multiplications <= OUTER_MOST) {
-        return outer_form([m, n, k], out, keep, factor, left, right);
-    }
-    let parallelism = if multiplications < PARALLEL_FROM { Parallelism::None } else { Parallelism::Rayon(threads.0) };
-    // SAFETY: gemm reads left at r * row + c * column for r < m, c < k, right likewise for r < k, c < n, and reads and writes
-    // out at r * n + c for r < m, c < n. All strides are non-negative, so the largest index is that of the last element, which
-    // the assertion above holds below each length. `out` is borrowed mutably, so it overlaps neither. A slice's length in
-    // bytes fits an isize, and no stride is longer than its slice where it is used.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n.cast_signed(),
-            keep,
-            left.data.as_ptr(),
-            left.column.cast_signed(),
-            left.row.cast_signed(),
-            right.data.as_ptr(),
-            right.column.cast_signed(),
-            right.row.cast_signed(),
-            1.0,
-            factor,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
+/// Whether more threads than one would have work in this step.
+pub(super) fn is_large(kernel: Kernel, p: &Params) -> bool {
+    kernel.sum_length(p).is_some() && kernel != Kernel::BiasGradient && multiplications(p) >= 2 * PART
 }
 
-/// Runs the matrix kernels; says whether this kernel was one of them.
-pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s: &[usize], threads: Threads) -> bool {
-    match kernel {
-        Kernel::MatmulNt => {
-            memory.write(s[2], |m, z| forward(p, m.real(s[0]), m.real(s[1]), z, threads));
+/// Saturating: where a `usize` has 32 bits a product could wrap round to a small one.
+fn multiplications(p: &Params) -> usize {
+    let terms = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
+    terms.into_iter().fold(1, usize::saturating_mul)
+}
+
+/// How many parts to cut work into, of this size and with so many threads.
+fn parts(work: usize, part: usize, threads: usize) -> usize {
+    (work / part).min(threads)
+}
+
+/// `out = keep * out + factor * left right`, `left` (M,K), `right` (K,N) with rows together, `out` (M,N) row-major; then `after`
+/// with the first row and the numbers of each part. `keep` is 0 or 1.
+fn product(
+    [m, n, k]: [usize; 3],
+    out: &mut [f32],
+    product: Product<'_>,
+    parts: usize,
+    after: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    let Product { keep, factor, left, right, .. } = product;
+    let packed = m > OUTER_ROWS && k > OUTER_TERMS;
+    split(&mut out[..m * n], n, TILE_ROWS, parts, &|first, out: &mut [f32]| {
+        if packed {
+            product.rows(first, out);
+        } else {
+            let left = View { data: &left.data[first * left.row..], ..left };
+            outer_form([out.len() / n, n, k], out, keep, factor, left, right);
         }
+        after(first, out);
+    });
+}
+
+/// Runs the kernels that have a faster form; says whether this kernel was one of them.
+pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s: &[usize], threads: usize) -> bool {
+    match kernel {
+        Kernel::MatmulNt => memory.write(s[2], |m, z| forward(p, m, [s[0], s[1]], z, None, threads)),
         Kernel::DenseForward => memory.write(s[2], |m, z| {
-            forward(p, m.real(s[0]), m.real(s[1]), z, threads);
-            m.write(s[3], |_, a| activate(&Params { count: p.rows * p.outputs, ..*p }, z, a));
+            m.write(s[3], |m, a| forward(p, m, [s[0], s[1]], z, Some(a), threads));
+        }),
+        Kernel::Gather => memory.write(s[4], |m, x| {
+            m.write(s[5], |m, y| {
+                let [control, order, inputs, targets] = [s[0], s[1], s[2], s[3]].map(|slot| m.word(slot));
+                let from = Resident { control, order, inputs, targets };
+                let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
+                let (x, y) = (&mut x[..rows * inputs], &mut y[..rows * outputs]);
+                let work = parts(x.len(), PART_NUMBERS, threads);
+                split_two((x, inputs), (y, outputs), 1, work, &|first, x: &mut [f32], y: &mut [f32]| {
+                    gather_rows(p, &from, first, x, y);
+                });
+            });
+        }),
+        Kernel::OutputError => memory.write(s[4], |m, delta| {
+            m.write(s[5], |m, row_cost| {
+                m.write_words(s[6], |m, row_right| {
+                    let mut out = OutputErrorOut { delta, row_cost, row_right };
+                    let [y, a, z] = [s[1], s[2], s[3]].map(|slot| m.real(slot));
+                    pulp::Arch::new().dispatch(|| output_error(p, m.word(s[0]), y, a, z, &mut out));
+                });
+            });
         }),
         Kernel::Activation => memory.write(s[1], |m, a| activate(p, m.real(s[0]), a)),
-        Kernel::MatmulNn => {
-            memory.write(s[2], |m, e| backward(p, m.real(s[0]), m.real(s[1]), e, threads));
-        }
+        Kernel::MatmulNn => memory.write(s[2], |m, e| backward(p, m.real(s[0]), m.real(s[1]), e, threads, |_, _| ())),
         Kernel::DenseBackward => memory.write(s[4], |m, out| {
-            backward(p, m.real(s[0]), m.real(s[1]), out, threads);
-            if p.k_end == p.outputs {
-                let (z, a, count) = (m.real(s[2]), m.real(s[3]), (p.rows * p.inputs) as usize);
-                let f = Activation::from_code(p.activation);
-                pulp::Arch::new().dispatch(|| times_prime(f, z, a, &mut out[..count]));
-            }
+            let (f, inputs) = (Activation::from_code(p.activation), p.inputs as usize);
+            let (z, a) = (m.real(s[2]), m.real(s[3]));
+            backward(p, m.real(s[0]), m.real(s[1]), out, threads, |first, out| {
+                if p.k_end == p.outputs {
+                    let at = first * inputs;
+                    pulp::Arch::new().dispatch(|| times_prime(f, &z[at..], &a[at..], out));
+                }
+            });
         }),
         Kernel::OuterProducts => memory.write(s[2], |m, gradients| {
             outer_products(p, m.real(s[0]), m.real(s[1]), gradients, p.k_begin != 0, 1.0, threads);
@@ -139,8 +129,8 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
 }
 
 /// The optimiser's step of one layer: plain gradient descent adds the products to the weights, any other takes their sum first.
-fn update(p: &Params, m: &mut Memory<f32>, s: &[usize], state: &mut [f32], params: &mut [f32], threads: Threads) {
-    let mut gradients = std::mem::take(&mut m.scratch);
+fn update(p: &Params, m: &mut Memory<f32>, s: &[usize], state: &mut [f32], params: &mut [f32], threads: usize) {
+    let mut scratch = m.take_scratch();
     let (delta, below, h) = (m.real(s[0]), m.real(s[1]), numbers(m.word(s[3]), m.real(s[2])));
     let is_0 = |at: usize| h[at].to_bits() == 0;
     let plain = p.rule == Rule::Sgd.code() && [L2, L1, CLIP_VALUE].into_iter().all(is_0) && is_1(h[KEEP]);
@@ -149,16 +139,13 @@ fn update(p: &Params, m: &mut Memory<f32>, s: &[usize], state: &mut [f32], param
         add_rows(p, delta, &mut params[p.b as usize..][..p.outputs as usize], -h[ETA]);
     } else {
         let weights = (p.inputs * p.outputs) as usize;
-        let len = weights + p.outputs as usize;
-        if gradients.len() < len {
-            gradients.resize(len, 0.0);
-        }
-        outer_products(&Params { w: 0, ..*p }, delta, below, &mut gradients, false, 1.0, threads);
-        gradients[weights..len].fill(0.0);
-        add_rows(p, delta, &mut gradients[weights..len], 1.0);
-        pulp::Arch::new().dispatch(|| layer_step(p, &gradients[..len], h, state, params));
+        let gradients = scratch.at_least(weights + p.outputs as usize);
+        outer_products(&Params { w: 0, ..*p }, delta, below, gradients, false, 1.0, threads);
+        gradients[weights..].fill(0.0);
+        add_rows(p, delta, &mut gradients[weights..], 1.0);
+        pulp::Arch::new().dispatch(|| layer_step(p, gradients, h, state, params));
     }
-    m.scratch = gradients;
+    m.put_scratch(scratch);
 }
 
 const fn is_1(x: f32) -> bool {
@@ -170,37 +157,88 @@ fn activate(p: &Params, z: &[f32], a: &mut [f32]) {
     pulp::Arch::new().dispatch(|| activation(p, z, a));
 }
 
-/// `z = a w^T + b`.
-fn forward(p: &Params, a: &[f32], params: &[f32], z: &mut [f32], threads: Threads) {
+/// `z = a w^T + b`, and `out = f(z)` where it is asked for; `below` and the parameters are in these slots.
+fn forward(
+    p: &Params,
+    memory: &mut Memory<f32>,
+    [below, params]: [usize; 2],
+    z: &mut [f32],
+    out: Option<&mut [f32]>,
+    threads: usize,
+) {
     let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
     let (begin, terms) = (p.k_begin as usize, (p.k_end - p.k_begin) as usize);
-    if begin == 0 {
-        let bias = &params[p.b as usize..][..outputs];
-        for z in z.chunks_exact_mut(outputs).take(rows) {
-            z.copy_from_slice(bias);
+    let mut scratch = memory.take_scratch();
+    let (below, params) = (memory.real(below), memory.real(params));
+    let bias = &params[p.b as usize..][..outputs];
+    let below = View::new(&below[begin..], inputs);
+    let w = View::new(&params[p.w as usize + begin..], inputs);
+    // With the last of `a`'s part: `f` of what `z` is then.
+    let finish = |z: &[f32], a: &mut [f32]| {
+        if !a.is_empty() {
+            #[allow(clippy::cast_possible_truncation, reason = "not more than rows x outputs, which are two u32")]
+            activate(&Params { count: z.len() as u32, ..*p }, z, a);
         }
+    };
+    let z = &mut z[..rows * outputs];
+    let (a, a_row) = match out {
+        Some(a) => (&mut a[..rows * outputs], outputs),
+        None => (&mut [][..], 0),
+    };
+    let work = parts(multiplications(p), PART, threads);
+    if begin != 0 || rows <= DOT_MOST || outputs <= DOT_MOST {
+        split_two((z, outputs), (a, a_row), TILE_ROWS, work, &|first, z: &mut [f32], a: &mut [f32]| {
+            if begin == 0 {
+                z.chunks_exact_mut(outputs).for_each(|z| z.copy_from_slice(bias));
+            }
+            let below = View { data: &below.data[first * inputs..], ..below };
+            dot_form([z.len() / outputs, outputs, terms], z, true, below, w);
+            finish(z, a);
+        });
+    } else {
+        // z^T = w a^T: so the rows of `w`, and with them each core's share of it, stay where the update leaves them, and only
+        // `a`, mostly the smaller, has to be transposed.
+        let z_t = scratch.at_least(rows * outputs);
+        let product = Product { n: rows, k: terms, keep: false, factor: 1.0, left: w, right: below.transposed() };
+        split(z_t, rows, TILE_ROWS, work, &|first, z_t: &mut [f32]| product.rows(first, z_t));
+        let work = parts(rows * outputs, PART_NUMBERS, threads);
+        split_two((z, outputs), (a, a_row), TILE_ROWS, work, &|first, z: &mut [f32], a: &mut [f32]| {
+            transpose([z.len() / outputs, outputs], &z_t[first..], rows, z, outputs);
+            for z in z.chunks_exact_mut(outputs) {
+                z.iter_mut().zip(bias).for_each(|(z, b)| *z += b);
+            }
+            finish(z, a);
+        });
     }
-    let left = View::new(&a[begin..], inputs);
-    let right = View::new(&params[p.w as usize + begin..], inputs).transposed();
-    product([rows, outputs, terms], z, true, 1.0, left, right, threads);
+    memory.put_scratch(scratch);
 }
 
-/// `e = delta w`.
-fn backward(p: &Params, delta: &[f32], params: &[f32], e: &mut [f32], threads: Threads) {
+/// `e = delta w`, and what comes after it.
+fn backward(
+    p: &Params,
+    delta: &[f32],
+    params: &[f32],
+    e: &mut [f32],
+    threads: usize,
+    after: impl Fn(usize, &mut [f32]) + Sync,
+) {
     let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
     let (begin, terms) = (p.k_begin as usize, (p.k_end - p.k_begin) as usize);
     let left = View::new(&delta[begin..], outputs);
     let right = View::new(&params[p.w as usize + begin * inputs..], inputs);
-    product([rows, inputs, terms], e, begin != 0, 1.0, left, right, threads);
+    let e_is = Product { n: inputs, k: terms, keep: begin != 0, factor: 1.0, left, right };
+    product([rows, inputs, terms], e, e_is, parts(multiplications(p), PART, threads), after);
 }
 
 /// `w = keep w + factor delta^T a`, `w` in the arena at `p.w`.
-fn outer_products(p: &Params, delta: &[f32], a: &[f32], arena: &mut [f32], keep: bool, factor: f32, threads: Threads) {
+fn outer_products(p: &Params, delta: &[f32], a: &[f32], arena: &mut [f32], keep: bool, factor: f32, threads: usize) {
     let [inputs, outputs] = [p.inputs, p.outputs].map(|n| n as usize);
     let (begin, terms) = (p.k_begin as usize, (p.k_end - p.k_begin) as usize);
     let left = View::new(&delta[begin * outputs..], outputs).transposed();
     let right = View::new(&a[begin * inputs..], inputs);
-    product([outputs, inputs, terms], &mut arena[p.w as usize..], keep, factor, left, right, threads);
+    let dw = Product { n: inputs, k: terms, keep, factor, left, right };
+    let work = parts(multiplications(p), PART, threads);
+    product([outputs, inputs, terms], &mut arena[p.w as usize..], dw, work, |_, _| ());
 }
 
 /// `b += factor sum_b delta[b]`, each sum whole before it is added: one by one, small terms would be lost in a large `b`.

@@ -225,12 +225,20 @@ impl DotForm<'_> {
                 }
             }
         }
+        if k > vectors * S::F32_LANES {
+            let l = l.map(|l| simd.partial_load_f32s(l.1));
+            let r = r.map(|r| simd.partial_load_f32s(r.1));
+            for (sum, &l) in sum.iter_mut().zip(&l) {
+                for (sum, &r) in sum.iter_mut().zip(&r) {
+                    *sum = simd.mul_add_e_f32s(l, r, *sum);
+                }
+            }
+        }
         for (i, sum) in sum.iter().enumerate() {
             for (j, &sum) in sum.iter().enumerate() {
-                let tail = l[i].1.iter().zip(r[j].1).fold(0.0, |sum, (l, r)| sum + l * r);
                 let out = &mut self.out[(row + i) * n + column + j];
                 let start = if keep { *out } else { 0.0 };
-                *out = start + (simd.reduce_sum_f32s(sum) + tail);
+                *out = start + simd.reduce_sum_f32s(sum);
             }
         }
     }

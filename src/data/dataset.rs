@@ -96,6 +96,16 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Refuses targets that a cost has no meaning for. Class labels suit every cost.
+    pub(crate) fn suits(&self, call: &str, cost: crate::Cost) -> Result<()> {
+        match self.targets() {
+            Targets::Labels { .. } => Ok(()),
+            Targets::Values { values, .. } => {
+                cost.check_targets(&format!("{call}: the data set"), values, self.outputs())
+            }
+        }
+    }
+
     /// Examples with vectors as targets, as in regression: `inputs` is row-major `(len, features)`, `targets`
     /// `(len, outputs)`.
     ///

@@ -121,7 +121,7 @@ impl Engine {
             })?;
             steps.push(RecordedStep { pipeline, bind_group, grid });
         }
-        Ok(Prepared { plan, slots, gpu: Some(Recorded { steps }) })
+        Ok(Prepared { gpu: Some(Recorded { steps }), ..Prepared::new(plan, slots) })
     }
 
     /// One pass, one submission: for each part the steps of its range in order, so many times over.

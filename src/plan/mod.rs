@@ -97,6 +97,8 @@ pub enum Goal {
     Gradients,
     /// As `Cost`, and a step of the parameters.
     Train,
+    /// A step of the parameters by gradients that the host brings, and nothing else; the source is `Direct`.
+    Update,
 }
 
 /// Where the mini-batch comes from.
@@ -367,6 +369,12 @@ impl Plan {
             return Ok(plan);
         }
         let mut builder = Builder::new(kind, *request, rows);
+        if request.goal == Goal::Update {
+            let gradients = builder.buffer("gradients".to_owned(), builder.arena(), Element::F32, Role::Gradients);
+            let numbers = builder.hyper();
+            builder.update(gradients, numbers)?;
+            return builder.finish();
+        }
         match kind {
             PlanKind::Textbook => textbook::record(&mut builder)?,
             PlanKind::Fused | PlanKind::Persistent => fused::record(&mut builder)?,
@@ -445,7 +453,7 @@ fn check(request: &Request<'_>) -> Result<u32> {
             });
         }
     };
-    if request.goal != Goal::Predict {
+    if !matches!(request.goal, Goal::Predict | Goal::Update) {
         let Some(cost) = request.cost else {
             return Err(Error::InvalidOption {
                 option: "cost",
@@ -658,7 +666,7 @@ impl<'a> Builder<'a> {
     fn measure(&mut self, y: BufferId, a: BufferId) -> Result<()> {
         let params = self.params(&self.request.layers[self.request.layers.len() - 1]);
         match self.request.goal {
-            Goal::Predict | Goal::Cost | Goal::Gradients | Goal::Train => Ok(()),
+            Goal::Predict | Goal::Cost | Goal::Gradients | Goal::Train | Goal::Update => Ok(()),
             Goal::Answers => {
                 let wide = (params.outputs as usize).max(2).saturating_add(1);
                 let cells = wide.saturating_mul(wide);

@@ -1,6 +1,6 @@
 //! The optimisers and what goes with them, once more in `f64`, parameter by parameter: the rules as PyTorch documents them.
 
-use super::{Example, Layers, Network, add};
+use super::{Example, Layers, Network, add, sign};
 use crate::error::Result;
 use crate::{Adam, AdamW, Momentum, Nesterov, Optimizer, Regularization, RmsProp, Sgd};
 
@@ -116,11 +116,6 @@ fn moved(optimizer: Optimizer, t: i32, memory: &mut Memory, w: f64, gradient: f6
             w - eta * m_hat / (v_hat.sqrt() + f64::from(epsilon))
         }
     }
-}
-
-/// -1, 0 or 1.
-fn sign(w: f64) -> f64 {
-    if w == 0.0 { 0.0 } else { w.signum() }
 }
 
 /// What the penalties add to the mean cost: `l2/2 sum w^2 + l1 sum abs(w)`, over the weights.

@@ -126,7 +126,9 @@ impl<'n> Training<'n> {
             stopping.check()?;
         }
         net.fits("fit: training", train)?;
+        train.suits("fit: training", trainer.cost)?;
         if let Some(test) = test {
+            test.suits("fit: held-out", trainer.cost)?;
             net.fits("fit: held-out", test)?;
         }
         let goal = test.map(|test| metrics::goal(test, trainer.cost, false));

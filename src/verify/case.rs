@@ -81,11 +81,11 @@ impl Case {
         match kernel {
             Kernel::Activation | Kernel::ActivationPrime => count(elementwise().len()),
             Kernel::DenseForward | Kernel::DenseBackward => count(elementwise().len()) * PARTS,
-            Kernel::CostValue => 2 * count(Cost::ALL.len()),
+            Kernel::CostValue | Kernel::CostDerivative => 2 * count(Cost::ALL.len()),
             Kernel::OutputError | Kernel::Persistent => 2 * count(pairs().len()),
             Kernel::Gather => 8,
             Kernel::CountRight | Kernel::Tally | Kernel::Answers | Kernel::CountAnswers | Kernel::Residuals => 4,
-            Kernel::CostDerivative | Kernel::ClipGradients | Kernel::MaxNorm => 2,
+            Kernel::ClipGradients | Kernel::MaxNorm => 2,
             Kernel::Update | Kernel::DenseUpdate => 2 * count(Rule::ALL.len()),
             Kernel::Dropout => 3,
             Kernel::Hadamard | Kernel::Softmax | Kernel::GradientSquares => 1,
@@ -255,7 +255,7 @@ impl Maker {
             Kernel::Tally => p.count = variant / 2,
             Kernel::CountRight | Kernel::Answers => p.activation = variant / 2,
             Kernel::CountAnswers => p.count = (p.outputs.max(2) + 1) * (p.outputs.max(2) + 1),
-            Kernel::CostValue => p.cost = Cost::ALL[variant as usize % Cost::ALL.len()].code(),
+            Kernel::CostValue | Kernel::CostDerivative => p.cost = Cost::ALL[variant as usize % Cost::ALL.len()].code(),
             Kernel::DenseForward | Kernel::DenseBackward => {
                 p.activation = elementwise()[(variant / PARTS) as usize].code();
                 self.part(variant % PARTS);
@@ -299,7 +299,7 @@ impl Maker {
     fn live(&self) -> u32 {
         let ragged = match self.kernel {
             Kernel::OutputError => self.variant as usize >= pairs().len(),
-            Kernel::CostValue => self.variant as usize >= Cost::ALL.len(),
+            Kernel::CostValue | Kernel::CostDerivative => self.variant as usize >= Cost::ALL.len(),
             Kernel::Gather => self.variant >= 4,
             _ => self.variant % 2 == 1,
         };
@@ -332,6 +332,7 @@ impl Maker {
             Kernel::CountRight
                 | Kernel::Answers
                 | Kernel::ActivationPrime
+                | Kernel::CostDerivative
                 | Kernel::OutputError
                 | Kernel::DenseBackward
                 | Kernel::Update

@@ -98,8 +98,11 @@ impl Expected {
         self.cost = self.cost + row_cost(cost, z_last, last, y);
         self.outputs.extend(last);
 
-        let mut delta: Vec<_> = last.iter().zip(y).map(|(&a, &y)| over(a - y, rows)).collect();
-        if cost == Cost::Quadratic {
+        if cost == Cost::Absolute {
+            self.kinked |= last.iter().zip(y).any(|(&a, &y)| (a - y).value.abs() <= bound(self.terms, &(a - y)));
+        }
+        let mut delta: Vec<_> = last.iter().zip(y).map(|(&a, &y)| over(cost_slope(cost, a - y), rows)).collect();
+        if matches!(cost, Cost::Quadratic | Cost::Huber | Cost::Absolute) {
             let f = layers[layers.len() - 1].activation;
             delta = (0..delta.len()).map(|j| times(delta[j], slope(f, z_last[j], last[j]))).collect();
         }
@@ -221,12 +224,30 @@ fn slope(f: Activation, z: Tracked, a: Tracked) -> Tracked {
     }
 }
 
+/// The slope of the cost along an output that is off by `r`.
+fn cost_slope(cost: Cost, mut r: Tracked) -> Tracked {
+    match cost {
+        Cost::Absolute => Tracked::constant(r.value.signum()),
+        // The error of r stays, on either side of the bend.
+        Cost::Huber => {
+            r.value = r.value.clamp(-1.0, 1.0);
+            r
+        }
+        _ => r,
+    }
+}
+
 fn row_cost(cost: Cost, z: &[Tracked], a: &[Tracked], y: &[Tracked]) -> Tracked {
     let m = largest(z);
     let log_sum = || z.iter().fold(Tracked::ZERO, |sum, &z| sum + (z - m).exp()).ln();
     let log_sum = if cost == Cost::CategoricalCrossEntropy { log_sum() } else { Tracked::ZERO };
     let term = |j: usize| match cost {
         Cost::Quadratic => times(Tracked::exact(0.5), times(a[j] - y[j], a[j] - y[j])),
+        Cost::Huber => {
+            let r = (a[j] - y[j]).abs();
+            if r.value <= 1.0 { times(Tracked::exact(0.5), times(r, r)) } else { r - Tracked::exact(0.5) }
+        }
+        Cost::Absolute => (a[j] - y[j]).abs(),
         Cost::BinaryCrossEntropy => Tracked::ZERO.larger(z[j]) - times(z[j], y[j]) + (-z[j].abs()).exp().ln_1p(),
         _ => times(y[j], (m - z[j]) + log_sum),
     };

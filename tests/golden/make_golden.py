@@ -96,6 +96,11 @@ def feedforward(w, b, names, x):
 def mean_cost(cost, z, a, y):
     if cost == "quadratic":
         rows = 0.5 * np.square(a - y).sum(axis=1)
+    elif cost == "huber":
+        r = np.abs(a - y)
+        rows = np.where(r > 1.0, r - 0.5, 0.5 * r * r).sum(axis=1)
+    elif cost == "absolute":
+        rows = np.abs(a - y).sum(axis=1)
     elif cost == "binary-cross-entropy":
         rows = (np.logaddexp(0.0, z) - y * z).sum(axis=1)
     else:
@@ -105,7 +110,11 @@ def mean_cost(cost, z, a, y):
 
 def backpropagate(w, names, cost, zs, activations, y):
     delta = activations[-1] - y
-    if cost == "quadratic":
+    if cost == "huber":
+        delta = np.clip(delta, -1.0, 1.0)
+    if cost == "absolute":
+        delta = np.sign(delta)
+    if cost in ("quadratic", "huber", "absolute"):
         delta = delta * DERIVATIVE[names[-1]](zs[-1], activations[-1])
     deltas = [delta]
     for l in range(len(w) - 1, 0, -1):
@@ -118,7 +127,7 @@ def backpropagate(w, names, cost, zs, activations, y):
 
 def targets(cost, start, outputs):
     t = fractions(ROWS * outputs, start, 41).reshape(ROWS, outputs)
-    if cost == "quadratic":
+    if cost in ("quadratic", "huber", "absolute"):
         return t
     if cost == "binary-cross-entropy":
         # Soft labels, and hard ones in the last rows.
@@ -216,6 +225,8 @@ def main():
         case(14, "sigmoid-weighted units", net, ["silu", "silu"], quadratic, 0.25),
         case(15, "softplus units", net, ["softplus", "softplus"], quadratic, 0.25),
         case(16, "a mixture", [4, 5, 4, 3], ["gelu", "elu", "softmax"], categorical, eta),
+        case(17, "regression by Huber", net, ["tanh", "identity"], "huber", 0.25),
+        case(18, "regression by absolute errors", net, ["tanh", "identity"], "absolute", 1 / 16),
     ]
     text = json.dumps({"numpy": np.__version__, "rows": ROWS, "cases": cases}, indent=1, allow_nan=False)
     # One line for each innermost list.
