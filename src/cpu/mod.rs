@@ -1,7 +1,7 @@
 //! Runs a plan on the CPU.
 //!
-//! The kernels are plain loops in files named like the shaders, generic over the arithmetic; in `f32` the matrix products go
-//! have faster forms ([`product`]), which are checked against those loops too.
+//! The kernels are plain loops in files named like the shaders, generic over the arithmetic; in `f32` some have
+//! faster forms ([`product`]), which are checked against those loops too.
 
 mod activation;
 mod cost;
