@@ -9,8 +9,8 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use wgrad::reference::{Example, Layers, Network, activation, activation_prime};
-use wgrad::{Activation, Cost};
+use wgrad::reference::{Example, Layers, Network, activation, activation_prime, penalised_gradient, penalty};
+use wgrad::{Activation, Cost, Regularization};
 
 /// The step of a difference. The cost of the third-order term is about `EPS^2`, that of rounding `1e-16 / EPS`.
 const EPS: f64 = 1e-5;
@@ -393,4 +393,54 @@ fn the_comparison_refuses_what_is_not_a_number() {
         assert!(compare(claimed, estimate, norm).is_err(), "{claimed}, {estimate}, {norm}");
     }
     assert!(compare(1.0, 1.0 + 0.5 * TOLERANCE, 1.0).is_ok());
+}
+
+/// The slope of the mean cost and its penalties along `direction`.
+fn penalised_slope(net: &Network, examples: &[Example], penalties: &Regularization, direction: &[f64]) -> f64 {
+    let penalty_at = |step: f64| {
+        let mut net = net.clone();
+        for (p, along) in net.weights.iter_mut().chain(&mut net.biases).flatten().zip(direction) {
+            *p += step * along;
+        }
+        penalty(&net, penalties)
+    };
+    slope(net, examples, direction) + (penalty_at(EPS) - penalty_at(-EPS)) / (2.0 * EPS)
+}
+
+/// Every activation with every cost and every penalty; and a gradient without the penalty, which must be refused.
+#[test]
+fn penalised_gradients_along_random_directions() {
+    let mut tally = Tally::default();
+    let mut refused = 0;
+    let penalties =
+        [(0.3, 0.0), (0.0, 0.2), (0.3, 0.2)].map(|(l2, l1)| Regularization { l2, l1, ..Regularization::default() });
+    for first in elementwise() {
+        for (output, cost) in outputs() {
+            for (seed, penalties) in (0..).zip(&penalties) {
+                let sizes = [4, 5, 3];
+                let f = activations(&sizes, first, output);
+                let case = format!("{f:?}, {cost}, {penalties:?}");
+                let (net, examples) = random_case(&sizes, &f, cost, seed);
+                assert!(
+                    net.weights.iter().flatten().all(|w| w.abs() > 2.0 * EPS),
+                    "{case}: a weight at the kink of |w|"
+                );
+                let (nabla_b, nabla_w) =
+                    penalised_gradient(&net, &examples, penalties).expect("examples of the right shape");
+                let claimed = flat(&nabla_w, &nabla_b);
+                let mut rng = Pcg64Mcg::seed_from_u64(177 + seed);
+                let direction = random_direction(&mut rng, claimed.len());
+                let estimate = penalised_slope(&net, &examples, penalties, &direction);
+                tally.add(&case, compare(dot(&claimed, &direction), estimate, norm(&claimed)));
+                let plain = gradient(&net, &examples);
+                assert!(
+                    compare(dot(&plain, &direction), estimate, norm(&plain)).is_err(),
+                    "{case}: the penalty does nothing"
+                );
+                refused += 1;
+            }
+        }
+    }
+    tally.expect("penalised gradients", 10 * 32 * 3);
+    println!("{refused} gradients without their penalty refused");
 }

@@ -436,7 +436,7 @@ impl Maker {
             Kernel::Dropout => vec![control, self.numbers(here), vec![GARBAGE; here as usize]],
             Kernel::Hadamard => vec![self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]],
             Kernel::CostDerivative => {
-                vec![control, self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]]
+                vec![control, self.targets(), self.numbers(here), vec![GARBAGE; here as usize]]
             }
             Kernel::CostValue => {
                 let z = self.numbers(here);
