@@ -35,7 +35,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | the crate's root | networks, training, devices, errors: all that most programs need |
-//! | [`data`] | data sets, mini-batches, IDX files (MNIST), built-in digits |
+//! | [`data`] | data sets, mini-batches, tables (CSV) and what prepares them, IDX files (MNIST), built-in digits |
 //! | [`plan`] | the step of a mini-batch recorded as data, and the limits that the planner keeps to |
 //! | [`kernel`] | the table of kernels: what shaders, CPU functions and plans are held to |
 //! | [`verify`] | checks that anyone can run: every kernel, or two devices side by side, against `f64` |

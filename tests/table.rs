@@ -310,9 +310,25 @@ fn columns_that_cannot_help_are_left_out_and_said_to_be() {
     let p = Preparation::new("y").keep("key").keep("name").leave_out("score").max_categories(3).fit(&t).unwrap();
     assert_eq!(p.input_names(), ["name = name 0", "name = name 1", "name = name 10", "name other", "key"]);
     assert!(p.left_out().any(|(name, why)| name == "score" && why == "was to be left out"));
-    let text = Preparation::new("y").leave_out("score").fit(&t).unwrap_err().to_string();
-    assert!(text.starts_with("t.csv: no column is left to learn from: 'PassengerId' looks like"), "{text}");
+    // Row numbers are better than nothing.
+    let p = Preparation::new("y").leave_out("score").fit(&t).unwrap();
+    assert_eq!(p.input_names(), ["PassengerId", "key"]);
+    let p = Preparation::new("y").leave_out("score").leave_out("key").leave_out("0");
+    let text = p.fit(&t).unwrap_err().to_string();
+    assert!(text.starts_with("t.csv: no column is left to learn from: 'PassengerId' was to be left out"), "{text}");
     says(Preparation::new("y").leave_out("scores").fit(&t), &t.column("scores").unwrap_err().to_string());
+}
+
+#[test]
+fn a_number_that_counts_is_a_row_number_only_by_its_name_or_place() {
+    let rows =
+        |front: &str| (0..40).map(|i| format!("{i},{},{i}.5\n", i % 7)).fold(front.to_owned(), |t, row| t + &row);
+    let left = |text: String| Preparation::new("2").fit(&csv(&text)).unwrap().left_out().count();
+    assert_eq!(left(rows("x,z,y\n")), 0);
+    assert_eq!(left(rows("id,z,y\n")), 1);
+    assert_eq!(left(rows("paid,z,y\n")), 0);
+    assert_eq!(left(rows(",z,y\n")), 1);
+    assert_eq!(left(rows("")), 1);
 }
 
 #[test]
@@ -462,6 +478,30 @@ fn raw_rows_are_answered_in_the_users_words() {
         "rows to predict, row 0, column 'n': the number is infinite",
     );
     assert!(matches!(net.predict_rows(&[] as &[[&str; 2]]), Err(Error::Empty { .. })));
+}
+
+#[test]
+fn metrics_are_in_the_units_of_the_table() {
+    let table = csv(&(0..60).map(|i| format!("{},{}\n", i % 13, 5000 + 700 * (i % 13) + i)).collect::<String>());
+    let net = trained(&table, "1");
+    let metrics = net.table_metrics(&table).unwrap();
+    let answers = net.predict_table(&table).unwrap();
+    let error = |row: usize| answers.value(row).unwrap() - (5000 + 700 * (row % 13) + row) as f64;
+    let mean = |f: fn(f64) -> f64| (0..60).map(|row| f(error(row))).sum::<f64>() / 60.0;
+    let (mse, mae) = (mean(|e| e * e), mean(f64::abs));
+    assert!((metrics.errors[0].mse - mse).abs() <= 1e-3 * mse, "{metrics:?} {mse}");
+    assert!((metrics.errors[0].mae - mae).abs() <= 1e-3 * mae, "{metrics:?} {mae}");
+    // The errors are not those of the scaled numbers, and the summary can be put into units too.
+    let p = net.preparation().unwrap();
+    let data = p.dataset(&table).unwrap();
+    let plain = net.evaluate(&data, p.cost()).unwrap();
+    assert!(mae > 1.5 * plain.mae.unwrap());
+    let scaled = plain.in_units_of(p);
+    assert!(
+        (scaled.mae.unwrap() - mae).abs() <= 1e-3 * mae
+            && (scaled.rmse.unwrap() - mse.sqrt()).abs() <= 1e-3 * mse.sqrt()
+    );
+    assert_eq!((scaled.r2, scaled.cost), (plain.r2, plain.cost));
 }
 
 #[test]

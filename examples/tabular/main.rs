@@ -87,6 +87,8 @@ fn run(options: &Options) -> Result<()> {
         None => Device::auto()?,
     };
     let table = read(options)?;
+    // Thrown away: it tells what is wrong with the table before a part of it does.
+    prepare(options, &table)?;
     let parts = split(options, &table)?;
     let preparation = prepare(options, &parts.train)?;
     let [train, validation] = [preparation.dataset(&parts.train)?, preparation.dataset(&parts.validation)?];

@@ -130,6 +130,9 @@ pub(super) fn median(values: &[f64]) -> f64 {
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
+/// Why a column that numbers the rows is no input.
+const ROW_NUMBER: &str = "looks like a number that each row has for itself";
+
 /// What becomes of a column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +179,11 @@ impl Encoding {
             Values::Texts { codes, texts } => categories(codes, texts, settings, keep),
         };
         found.unwrap_or_else(|why| Self::LeftOut { why })
+    }
+
+    /// Whether it was left out because it numbers the rows.
+    pub(super) fn is_row_number(&self) -> bool {
+        matches!(self, Self::LeftOut { why } if why == ROW_NUMBER)
     }
 
     /// How many inputs it makes.
@@ -339,7 +347,7 @@ fn numbers(column: &Column, values: &[f64], settings: &Settings, keep: bool) -> 
         return Err(format!("is always {least}"));
     }
     if !keep && is_row_number(&column.name, &given) {
-        return Err("looks like a number that each row has for itself".to_owned());
+        return Err(ROW_NUMBER.to_owned());
     }
     Ok((Scale::fit(&given, settings.scaling), fill(&given, settings.missing), gaps))
 }
@@ -352,8 +360,8 @@ fn fill(given: &[f64], missing: Missing) -> Option<f64> {
     }
 }
 
-/// Whether a column numbers the rows: 20 or more whole numbers that are all different, and that either fill half of their range
-/// from 0 or 1 on, or belong to a column whose name says so.
+/// Whether a column numbers the rows: 20 or more whole numbers that are all different, in a column whose name says so, or in a
+/// first column without a name if they go on from 0 or 1 without large gaps. An `x` that does so is a number like others.
 #[allow(clippy::cast_precision_loss, reason = "rows have 32-bit numbers")]
 fn is_row_number(name: &str, given: &[f64]) -> bool {
     let mut sorted = given.to_vec();
@@ -365,8 +373,8 @@ fn is_row_number(name: &str, given: &[f64]) -> bool {
     let n = sorted.len() as f64;
     let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
     // These may be seven in ten of the rows, or fewer.
-    let numbered = least >= 0.0 && least <= 1.0 + n / 4.0 && most - least < 2.0 * n;
-    numbered || says_number(name)
+    let counted = least >= 0.0 && least <= 1.0 + n / 4.0 && most - least < 2.0 * n;
+    says_number(name) || name == "0" && counted
 }
 
 /// `id`, `user_id`, `CustomerID`, `index`, `row`, ...

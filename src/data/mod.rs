@@ -1,9 +1,11 @@
-//! Training data: sets of examples, the order in which an epoch visits them, IDX files (MNIST) and built-in digits.
+//! Training data: sets of examples, the order in which an epoch visits them, tables, IDX files (MNIST) and built-in digits.
 //!
 //! | what | where |
 //! |---|---|
 //! | the examples of a data set, in memory | [`Dataset`] |
 //! | the mini-batches of an epoch | [`Batches`] |
+//! | tables with named columns, from CSV files or from a program | [`TableReader`], [`Table`] |
+//! | from a table's rows to a network's inputs, and back | [`Preparation`], [`Predictions`] |
 //! | IDX files, plain or gzip | [`read_idx`], [`load_idx_pair`], [`load_mnist_dir`] |
 //! | digits that need no file | [`synthetic_digits`] |
 //! | a picture as text | [`ascii`] |

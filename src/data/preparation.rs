@@ -133,9 +133,9 @@ impl PreparationBuilder {
 
     /// Learns from training rows, and from nothing else, what the columns are like.
     ///
-    /// Columns that cannot help are left out: those with one value or none; numbers that look like the row's own (20 rows or
-    /// more, whole and all different, and from 0 or 1 on without large gaps, or in a column called `id`, `index`, ...); texts
-    /// of which more than 20 are different, and more than half. Of these, an input is left that says whether there is one, if
+    /// Columns that cannot help are left out: those with one value or none; numbers that each row has for itself (20 or more,
+    /// whole and all different, in a column called `id`, `user_id`, `index`, ..., or counting from 0 or 1 in a first column
+    /// without a name), unless no other column is left; texts of which more than 20 are different, and more than half. Of these, an input is left that says whether there is one, if
     /// between 5 % and 95 % of them are missing.
     ///
     /// # Errors
@@ -168,6 +168,13 @@ impl PreparationBuilder {
                 Encoding::fit(column, &settings)
             };
             inputs.push(Input { name, encoding });
+        }
+        if inputs.iter().all(|input| input.encoding.width() == 0) {
+            // Then it is they that the target hangs on.
+            let settings = Settings { keep: inputs.iter().map(|input| input.name.clone()).collect(), ..settings };
+            for input in inputs.iter_mut().filter(|input| input.encoding.is_row_number()) {
+                input.encoding = Encoding::fit(table.column(&input.name)?, &settings);
+            }
         }
         let missing_words = table.missing.clone();
         let stored =
