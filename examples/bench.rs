@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Parser;
-use common::{fail, fail_with, say};
+use common::{Random, fail, fail_with, say};
 use cpu_time::ProcessTime;
 use serde_json::{Value, json};
 use wgrad::plan::{Goal, Plan, PlanKind, Source};
@@ -170,9 +170,9 @@ fn measure(options: &Options, device: &Device, sizes: &Sizes, batch: usize) -> R
     let default = if device.kind() == "cpu" { 32 } else { 1024 };
     let fits = (device.limits().max_binding_bytes.min(64 << 20) as usize / (4 * batch * inputs.max(outputs))).max(1);
     let resident = options.resident.map_or(default, |n| n as usize).min(fits);
-    let mut random = Random(1);
-    let x = random.numbers(resident * batch * inputs);
-    let y = random.numbers(resident * batch * outputs);
+    let mut random = Random::new(1);
+    let x: Vec<_> = (0..resident * batch * inputs).map(|_| random.uniform()).collect();
+    let y: Vec<_> = (0..resident * batch * outputs).map(|_| random.uniform()).collect();
     let data = Dataset::new(x, inputs, y, outputs)?;
 
     // Whole epochs of the resident mini-batches, as many as the steps asked for, or as half a second holds.
@@ -223,17 +223,4 @@ fn measure(options: &Options, device: &Device, sizes: &Sizes, batch: usize) -> R
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// Numbers between 0 and 1, the same every time.
-struct Random(u64);
-
-impl Random {
-    fn numbers(&mut self, count: usize) -> Vec<f32> {
-        let mut next = || {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 40) as f32 / 16_777_216.0
-        };
-        (0..count).map(|_| next()).collect()
-    }
 }

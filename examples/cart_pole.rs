@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::{fail_with, say};
+use common::{Random, fail_with, say};
 use wgrad::{Activation, Adam, Cost, Dataset, Device, Network, Result, Trainer};
 
 /// Balances a pole on a cart. Each episode ends when the pole falls, the cart leaves the track, or after 500 steps; it counts as
@@ -57,7 +57,7 @@ fn run(options: &Options) -> Result<()> {
     say!("policy    {:?}, critic {:?}\n", policy.sizes(), critic.sizes());
     say!("episodes  steps of an episode, the last 100 on average");
 
-    let mut random = Random(options.seed);
+    let mut random = Random::new(options.seed);
     let mut lengths: VecDeque<usize> = VecDeque::new();
     let started = Instant::now();
     let (mut episodes, mut said) = (0, 0);
@@ -215,20 +215,5 @@ impl Cart {
 
     fn has_failed(&self) -> bool {
         self.x.abs() > 2.4 || self.angle.abs() > 12_f32.to_radians()
-    }
-}
-
-/// Numbers from 0 to 1 that are the same every time: the `SplitMix64` of Steele, Lea and Flood.
-struct Random(u64);
-
-impl Random {
-    fn uniform(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        #[allow(clippy::cast_precision_loss, reason = "24 bits are exact")]
-        let number = ((z ^ z >> 31) >> 40) as f32;
-        number / 16_777_216.0
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::{fail, fail_with, grouped, say};
+use common::{Random, fail, fail_with, grouped, say};
 use wgrad::{Activation, Adam, Cost, Dataset, Device, Network, Result, Schedule, Span, Trainer};
 
 /// Trains a net that maps the position of a pixel to its colour, and writes what it paints.
@@ -117,7 +117,7 @@ fn run(options: &Options) -> Result<()> {
 
 /// `sin` and `cos` of `2 pi k . (x, y)` for every pixel, row after row; the coordinates go from 0 to 1.
 fn fourier_features(picture: &Picture, options: &Options) -> Vec<f32> {
-    let mut random = Random(options.seed);
+    let mut random = Random::new(options.seed);
     let frequencies: Vec<[f32; 2]> =
         (0..options.frequencies).map(|_| [(); 2].map(|()| options.sigma * random.normal())).collect();
     let mut features = Vec::with_capacity(picture.width * picture.height * 2 * frequencies.len());
@@ -233,28 +233,5 @@ impl Picture {
         #[allow(clippy::cast_precision_loss, reason = "a count of pixels")]
         let mean = squares.sum::<f64>() / self.colours.len() as f64;
         -10.0 * mean.log10()
-    }
-}
-
-/// Numbers that are the same every time.
-struct Random(u64);
-
-impl Random {
-    /// From 0 to 1.
-    fn uniform(&mut self) -> f32 {
-        // the `SplitMix64` of Steele, Lea and Flood.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        #[allow(clippy::cast_precision_loss, reason = "24 bits are exact")]
-        let number = ((z ^ z >> 31) >> 40) as f32;
-        number / 16_777_216.0
-    }
-
-    /// Of the standard normal distribution, by Box and Muller.
-    fn normal(&mut self) -> f32 {
-        let (u, v) = (1.0 - self.uniform(), self.uniform());
-        (-2.0 * u.ln()).sqrt() * (TAU * v).cos()
     }
 }

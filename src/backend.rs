@@ -119,13 +119,17 @@ impl Engine {
 
     /// Runs, for each part, these steps of the plan in order, the whole range so many times over. On a GPU this is one
     /// submission, and returns before the work is done.
-    pub(crate) fn run(&mut self, prepared: &Prepared, parts: &[(Range<usize>, usize)]) -> Result<()> {
+    pub(crate) fn run(
+        &mut self,
+        prepared: &Prepared,
+        parts: impl Iterator<Item = (Range<usize>, usize)> + Clone,
+    ) -> Result<()> {
         self.counters.submissions += 1;
-        self.counters.dispatches += parts.iter().map(|(steps, times)| (steps.len() * times) as u64).sum::<u64>();
+        self.counters.dispatches += parts.clone().map(|(steps, times)| (steps.len() * times) as u64).sum::<u64>();
         match &mut self.place {
             Place::Cpu(engine) => {
                 for (steps, times) in parts {
-                    engine.run(&prepared.plan.steps[steps.clone()], &prepared.bound[steps.clone()], *times);
+                    engine.run(&prepared.plan.steps[steps.clone()], &prepared.bound[steps.clone()], times);
                 }
                 Ok(())
             }

@@ -157,15 +157,11 @@ impl Population {
             // One plan trains all of them, so it has to be right for each.
             let update = self.options[0].optimizer.update();
             let alike = self.options.iter().all(|options| options.optimizer.update() == update);
-            let rates = first.dropout().rates.to_vec();
-            let dropout = Dropout { rates: &rates, ..first.dropout() };
-            let request = Request {
-                layers: &layers,
-                update,
-                dropout,
-                ..first.request(Goal::Train, self.cost, words.source, rows)
-            };
-            let at_once = if alike { groups(&request, self.networks.len()) } else { None };
+            let drops = self.networks.iter().any(|network| !network.dropout().is_off());
+            let dropout = Dropout::default();
+            let request = first.request(Goal::Train, self.cost, words.source, rows);
+            let request = Request { layers: &layers, update, dropout, ..request };
+            let at_once = if alike && !drops { groups(&request, self.networks.len()) } else { None };
             match at_once {
                 Some(at_once) => self.on_workgroups(&request, &words, at_once).await?,
                 None => self.one_by_one(data).await?,

@@ -50,36 +50,29 @@ impl Session {
     /// Allocates the buffers of a plan, but for the shared ones where they are given.
     pub(crate) fn with_plan(engine: &mut Engine, plan: Plan, shared: Option<Shared>) -> Result<Self> {
         let mut owned = Vec::with_capacity(plan.buffers.len());
+        let prepared = Self::prepare(engine, plan, shared, &mut owned);
+        if prepared.is_err() {
+            owned.drain(..).for_each(|slot| engine.release(slot));
+        }
+        Ok(Self { prepared: prepared?, owned })
+    }
+
+    /// Notes in `owned` what it has allocated, also where it fails.
+    fn prepare(engine: &mut Engine, plan: Plan, shared: Option<Shared>, owned: &mut Vec<Slot>) -> Result<Prepared> {
         let mut slots = Vec::with_capacity(plan.buffers.len());
         for spec in &plan.buffers {
             if let Some(slot) = shared.and_then(|shared| shared.of(spec.role)) {
                 slots.push(slot);
                 continue;
             }
-            match engine.alloc(spec) {
-                Ok(slot) => {
-                    owned.push(slot);
-                    slots.push(slot);
-                    if !spec.head.is_empty()
-                        && let Err(error) = engine.write(slot, 0, &spec.head)
-                    {
-                        owned.into_iter().for_each(|slot| engine.release(slot));
-                        return Err(error);
-                    }
-                }
-                Err(error) => {
-                    owned.into_iter().for_each(|slot| engine.release(slot));
-                    return Err(error);
-                }
+            let slot = engine.alloc(spec)?;
+            owned.push(slot);
+            slots.push(slot);
+            if !spec.head.is_empty() {
+                engine.write(slot, 0, &spec.head)?;
             }
         }
-        match engine.prepare(plan, slots) {
-            Ok(prepared) => Ok(Self { prepared, owned }),
-            Err(error) => {
-                owned.into_iter().for_each(|slot| engine.release(slot));
-                Err(error)
-            }
-        }
+        engine.prepare(plan, slots)
     }
 
     /// Gives the buffers back; the session is of no use afterwards.
@@ -126,14 +119,12 @@ impl Session {
 
     /// Trains (or evaluates, or predicts) this many mini-batches, as one submission.
     pub(crate) fn run(&self, engine: &mut Engine, times: usize) -> Result<()> {
-        let mut left = times;
-        let rounds = self.prepared.plan.rounds.iter().map(|round| {
-            let times = left / round.advances;
-            left %= round.advances;
-            (round.steps.clone(), times)
+        let parts = self.prepared.plan.rounds.iter().scan(times, |left, round| {
+            let times = *left / round.advances;
+            *left %= round.advances;
+            Some((round.steps.clone(), times))
         });
-        let parts: Vec<_> = rounds.filter(|&(_, times)| times > 0).collect();
-        engine.run(&self.prepared, &parts)
+        engine.run(&self.prepared, parts)
     }
 
     /// The first `len` words of the buffer with this role; none where the plan has no such buffer.
@@ -253,26 +244,19 @@ impl Resident {
         shared: Shared,
         words: &Words,
     ) -> Result<Self> {
-        let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
-        let rows = request.rows;
-        let mut session = Session::open(engine, kind, &Request { source: words.source, ..*request }, shared)?;
-        let written = session
-            .write(engine, Role::Inputs, &words.inputs)
-            .and_then(|()| session.write(engine, Role::Targets, &words.targets));
-        match written {
-            Ok(()) => Ok(Self { session, len, steps: len.div_ceil(rows), chunk: 1 }),
-            Err(error) => {
-                session.close(engine);
-                Err(error)
-            }
-        }
+        let session = Session::open(engine, kind, &Request { source: words.source, ..*request }, shared)?;
+        Self::upload(engine, session, words)
     }
 
     /// As [`open`](Self::open), for a plan that trains a population; its parameters are its own.
     pub(crate) fn open_population(engine: &mut Engine, plan: Plan, words: &Words) -> Result<Self> {
+        let session = Session::with_plan(engine, plan, None)?;
+        Self::upload(engine, session, words)
+    }
+
+    fn upload(engine: &mut Engine, mut session: Session, words: &Words) -> Result<Self> {
         let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
-        let steps = len.div_ceil(plan.rows);
-        let mut session = Session::with_plan(engine, plan, None)?;
+        let steps = len.div_ceil(session.rows());
         let written = session
             .write(engine, Role::Inputs, &words.inputs)
             .and_then(|()| session.write(engine, Role::Targets, &words.targets));

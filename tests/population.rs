@@ -72,8 +72,8 @@ fn each_network_is_as_if_alone() {
             trainer = trainer.batch_size(BATCH).epochs(EPOCHS).seed(seed);
             let history = trainer.fit(&mut alone, &digits(), None).expect("training");
             let after = bits(&alone);
-            assert_ne!(before, after, "{device}: network {i} learns");
-            assert_eq!(after, bits(&together.networks()[i]), "{device}: network {i}");
+            assert!(before != after, "{device}: network {i} learns nothing");
+            assert!(after == bits(&together.networks()[i]), "{device}: network {i}: other bits than alone");
             let member = report.members[i].as_ref().expect("it does not diverge");
             let told = |history: &wgrad::History| -> Vec<(u64, u64)> {
                 history.epochs.iter().map(|e| (e.train_cost.to_bits(), e.train_accuracy.to_bits())).collect()
@@ -86,6 +86,31 @@ fn each_network_is_as_if_alone() {
         seen.dedup();
         assert_eq!(seen.len(), 5, "{device}");
         println!("{device}: 5 networks, {} at once by the {} plan", report.at_once, report.plan);
+    }
+}
+
+/// The persistent plan has no dropout. One member that drops is enough: its dropout must not be lost.
+#[test]
+fn a_member_with_dropout_is_as_if_alone() {
+    for device in common::devices() {
+        let net =
+            |rate| Network::new(784).dense(9, Activation::Tanh).dropout(rate).dense(10, Activation::Sigmoid).seed(4);
+        let rates = [0.0, 0.5, 0.25];
+        let mut population = Population::new(&device, Cost::Quadratic).batch_size(BATCH).epochs(EPOCHS);
+        for rate in rates {
+            population.add(net(rate), Sgd::new(0.5), 2).expect("a member");
+        }
+        population.fit(&digits()).expect("training");
+        let mut seen = Vec::new();
+        for (rate, member) in rates.into_iter().zip(population.networks()) {
+            let mut alone = net(rate).build(&device).expect("a network");
+            let mut trainer = Trainer::new(Cost::Quadratic, Sgd::new(0.5)).batch_size(BATCH).epochs(EPOCHS).seed(2);
+            trainer.fit(&mut alone, &digits(), None).expect("training");
+            // Not assert_eq: nobody wants to read thousands of numbers.
+            assert!(bits(&alone) == bits(member), "{device}: rate {rate}: other bits than alone");
+            seen.push(bits(member));
+        }
+        assert!(seen[0] != seen[1] && seen[1] != seen[2], "{device}: dropout does nothing");
     }
 }
 
@@ -106,7 +131,7 @@ fn one_that_diverges_does_not_hold_the_others_up() {
             .seed(1)
             .fit(&mut alone, &digits(), None)
             .expect("a fit");
-        assert_eq!(bits(&alone), bits(&population.networks()[2]), "{device}");
+        assert!(bits(&alone) == bits(&population.networks()[2]), "{device}: other bits than alone");
     }
 }
 

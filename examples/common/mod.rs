@@ -58,3 +58,29 @@ pub fn grouped(number: u64) -> String {
     }
     text
 }
+
+/// Random numbers that are the same every time: the `SplitMix64` of Steele, Lea and Flood.
+pub struct Random(u64);
+
+impl Random {
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// From 0 to 1.
+    pub fn uniform(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        #[allow(clippy::cast_precision_loss, reason = "24 bits are exact")]
+        let number = ((z ^ z >> 31) >> 40) as f32;
+        number / 16_777_216.0
+    }
+
+    /// Of the standard normal distribution, by Box and Muller.
+    pub fn normal(&mut self) -> f32 {
+        let (u, v) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * u.ln()).sqrt() * (std::f32::consts::TAU * v).cos()
+    }
+}

@@ -125,7 +125,11 @@ impl Engine {
     }
 
     /// One pass, one submission: for each part the steps of its range in order, so many times over.
-    pub(crate) fn run(&mut self, prepared: &Prepared, parts: &[(Range<usize>, usize)]) -> Result<()> {
+    pub(crate) fn run(
+        &mut self,
+        prepared: &Prepared,
+        parts: impl Iterator<Item = (Range<usize>, usize)>,
+    ) -> Result<()> {
         let Some(recorded) = &prepared.gpu else {
             return Err(Error::Gpu {
                 during: "run".to_owned(),
@@ -138,7 +142,7 @@ impl Engine {
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                 for (range, times) in parts {
-                    for _ in 0..*times {
+                    for _ in 0..times {
                         for step in &recorded.steps[range.clone()] {
                             pass.set_pipeline(&step.pipeline.pipeline);
                             pass.set_bind_group(0, &step.bind_group, &[]);

@@ -3,10 +3,7 @@
 //! `work` holds, for each network, the `B` rows of one neuron side by side, in quads of four: `x`, `y`, then `z`, `a` and `delta` of
 //! every layer, the slices' sums of the layer that is at work, and what each row scored.
 
-use super::{
-    BufferId, BufferSpec, CONTROL, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, Update,
-    check_sizes,
-};
+use super::{BufferId, BufferSpec, CONTROL, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, check_sizes};
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params, held};
 use crate::layer::Layer;
@@ -32,17 +29,14 @@ const SHARE: usize = 8;
 /// Records it for so many networks.
 ///
 /// # Errors
-/// [`Error::Limit`] where the device does not allow it; [`Error::InvalidOption`] for other goals than training on resident data.
+/// [`Error::Limit`] where the device does not allow it; [`Error::InvalidOption`] for what the kernel cannot do
+/// ([`Request::may_persist`]).
 pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Result<Plan> {
-    let (Goal::Train, Source::Dataset { len, inputs, targets }) = (request.goal, request.source) else {
-        let want = "training on a resident data set";
-        return Err(Error::InvalidOption { option: "goal", value: format!("{:?}", request.goal), want });
+    let (true, Source::Dataset { len, inputs, targets }) = (request.may_persist(), request.source) else {
+        let want = "training on resident data, without dropout or a bound on the norm of gradients or weights";
+        let value = format!("{:?} with {:?} and {:?}", request.goal, request.update, request.dropout);
+        return Err(Error::InvalidOption { option: "request", value, want });
     };
-    let Update { clip_norm, max_norm, .. } = request.update;
-    if clip_norm || max_norm || !request.dropout.is_off() {
-        let want = "without dropout, and without a bound on the norm of gradients or weights";
-        return Err(Error::InvalidOption { option: "update", value: format!("{:?}", request.update), want });
-    }
     let limits = &request.limits;
     let (layers, first) = (request.layers, request.layers[0]);
     let last = layers[layers.len() - 1];

@@ -5,6 +5,7 @@ use std::future::Future;
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
+use super::case::GARBAGE;
 use super::compare::{Worst, bound, terms};
 use super::tracked::Tracked;
 use crate::Device;
@@ -79,7 +80,7 @@ impl Runner for DeviceRunner {
         if step >= steps {
             return Err(Error::shape("the number of a step", format!("below {steps}"), step.to_string()));
         }
-        self.engine.run(&self.prepared, &[(step..step + 1, 1)])
+        self.engine.run(&self.prepared, std::iter::once((step..step + 1, 1)))
     }
 
     async fn read(&mut self, buffer: BufferId) -> Result<Vec<u32>> {
@@ -217,9 +218,6 @@ fn distance(words: &[u32], want: &Buffer<Tracked>, terms: u64) -> Worst {
     }
     worst
 }
-
-/// What buffers in between hold at first; as a number it is a NaN.
-const GARBAGE: u32 = 0x7fc0_beef;
 
 /// The first contents of every buffer of a plan.
 fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {

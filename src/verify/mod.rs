@@ -4,6 +4,7 @@
 mod case;
 mod compare;
 mod lockstep;
+mod maker;
 mod self_check;
 mod tracked;
 

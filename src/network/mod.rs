@@ -1,139 +1,28 @@
 //! A network: its layers, its parameters on a device, and what can be asked of them.
 
-use std::collections::VecDeque;
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+mod blocking;
+mod builder;
+mod gradients;
+mod state;
+
 use std::sync::Mutex;
 
-use rand::Rng;
+pub use builder::NetworkBuilder;
+pub use gradients::Gradients;
+use state::{Key, Moments, State};
 
-use crate::backend::{Counters, Engine, Slot};
+use crate::backend::{Counters, Engine};
 use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
-use crate::layer::{Layer, layout};
+use crate::layer::Layer;
 use crate::metrics::{self, Evaluation, Metrics};
 use crate::plan::{Dropout, Format, Goal, PlanKind, Request, Role, Source, Update};
-use crate::random::generator;
-use crate::session::{self, Resident, Scores, Session, Shared, Words};
-use crate::{Activation, Cost, Device, Init, Optimizer};
+use crate::session::{self, Resident, Scores, Shared, Words};
+use crate::{Cost, Device, Init, Optimizer};
 
 /// Rows that [`Network::predict`] takes through the device at a time, at most.
 const PREDICT_ROWS: usize = 1024;
-/// Prepared plans that a network keeps for calls with rows of its own.
-const KEPT_SESSIONS: usize = 8;
-
-/// What [`Network::new`] starts: a description that [`build`](Self::build) turns into a network.
-#[derive(Debug, Clone)]
-#[must_use = "call .build(&device) to get the network"]
-pub struct NetworkBuilder {
-    inputs: usize,
-    dense: Vec<(usize, Activation)>,
-    init: Init,
-    seed: u64,
-    plan: Option<PlanKind>,
-    /// Layers, counted from 1, that start in another way.
-    layer_inits: Vec<(usize, Init)>,
-    /// Layers, counted from 1, and rates.
-    dropout: Vec<(usize, f32)>,
-}
-
-impl NetworkBuilder {
-    /// Adds a dense layer of `width` neurons, `a = f(a_below w^T + b)` (equation 2). [`Activation::Softmax`] can only be last.
-    pub fn dense(mut self, width: usize, activation: Activation) -> Self {
-        self.dense.push((width, activation));
-        self
-    }
-
-    /// Drops this share of the last added layer's activations in each training step, in \[0, 1\), and multiplies the others by
-    /// `1 / (1 - rate)` (Srivastava et al. 2014). Which ones follows from [`seed`](Self::seed), the count of steps, the layer, the
-    /// row and the column: the same on every device. Not for the last layer. Nothing is dropped in predictions, evaluations and
-    /// [`gradients`](Network::gradients_async); the training cost that is reported is that of what is left.
-    pub fn dropout(mut self, rate: f32) -> Self {
-        self.dropout.push((self.dense.len(), rate));
-        self
-    }
-
-    /// How the parameters start; [`Init::ScaledNormal`] unless set.
-    pub const fn init(mut self, init: Init) -> Self {
-        self.init = init;
-        self
-    }
-
-    /// How the parameters of the last added layer start, whatever [`init`](Self::init) says of the others.
-    ///
-    /// ```
-    /// use wgrad::{Activation, Device, Init, Network};
-    /// let net = Network::new(3)
-    ///     .dense(5, Activation::Relu)
-    ///     .dense(2, Activation::Identity)
-    ///     .layer_init(Init::Constant(0.0))
-    ///     .init(Init::He)
-    ///     .build(&Device::cpu())?;
-    /// assert_eq!(net.predict(&[1.0, 2.0, 3.0])?, [0.0, 0.0]);
-    /// # Ok::<(), wgrad::Error>(())
-    /// ```
-    pub fn layer_init(mut self, init: Init) -> Self {
-        self.layer_inits.push((self.dense.len(), init));
-        self
-    }
-
-    /// The seed of the initialisation and of dropout; 0 unless set.
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Forces a kind of plan, in place of the choice that [`Network::plan`] reports. What the forced kind cannot do (see
-    /// [`PlanKind`]) is still done by the fused plan.
-    pub const fn plan(mut self, kind: PlanKind) -> Self {
-        self.plan = Some(kind);
-        self
-    }
-
-    /// Makes the network on a device, with its parameters drawn.
-    ///
-    /// # Errors
-    /// [`Error::Architecture`] for layers that cannot be; [`Error::Limit`] or [`Error::OutOfMemory`] if the device cannot hold
-    /// the parameters; what the device reports.
-    pub fn build(self, device: &Device) -> Result<Network> {
-        let (layers, len) = layout(self.inputs, &self.dense)?;
-        if let Some(l) = self.dropout.iter().find(|(l, _)| *l == 0 || *l == layers.len()).map(|(l, _)| l) {
-            let problem = format!("dropout of layer {l}; it goes after .dense(..) of a layer that is not the last");
-            return Err(Error::Architecture { problem });
-        }
-        let mut inits = vec![self.init; layers.len()];
-        for &(l, init) in &self.layer_inits {
-            let Some(at) = l.checked_sub(1) else {
-                let problem = "layer_init goes after .dense(..) of the layer that it is for".to_owned();
-                return Err(Error::Architecture { problem });
-            };
-            inits[at] = init;
-        }
-        inits.iter().try_for_each(|init| init.check())?;
-        let mut rates = vec![0.0; layers.len()];
-        for &(l, rate) in &self.dropout {
-            if !(0.0..1.0).contains(&rate) {
-                let want = "at least 0 and below 1";
-                return Err(Error::InvalidOption { option: "dropout", value: rate.to_string(), want });
-            }
-            rates[l - 1] = rate;
-        }
-        let dropout_seed = session::low(generator(self.seed, u64::MAX).next_u64());
-        let mut engine = device.engine();
-        let parameters = session::parameters(&mut engine, len)?;
-        engine.write_f32(parameters, 0, &Init::draw_each(&inits, &layers, len, self.seed))?;
-        let moments = Moments::new(&mut engine)?;
-        let state = State { engine, parameters, moments, sessions: VecDeque::new() };
-        Ok(Network {
-            device: device.clone(),
-            layers,
-            len,
-            forced: self.plan,
-            preparation: None,
-            rates,
-            dropout_seed,
-            state: Mutex::new(state),
-        })
-    }
-}
 
 /// A feed-forward network of dense layers, its parameters resident on a [`Device`].
 ///
@@ -166,89 +55,6 @@ pub struct Network {
     rates: Vec<f32>,
     dropout_seed: u32,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    engine: Engine,
-    parameters: Slot,
-    moments: Moments,
-    /// The most recently used first.
-    sessions: VecDeque<(Key, Session)>,
-}
-
-/// What a kept session is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Key {
-    goal: Goal,
-    cost: Option<Cost>,
-    update: Update,
-}
-
-impl Key {
-    /// For a goal without an optimiser.
-    fn new(goal: Goal, cost: Option<Cost>) -> Self {
-        Self { goal, cost, update: Update::default() }
-    }
-}
-
-/// What an optimiser remembers between steps, on the network's device.
-#[derive(Debug)]
-struct Moments {
-    slot: Slot,
-    /// Numbers in it.
-    len: usize,
-    /// Which kind of optimiser it belongs to.
-    of: Option<&'static str>,
-    /// Steps taken.
-    steps: u64,
-}
-
-impl Moments {
-    fn new(engine: &mut Engine) -> Result<Self> {
-        Ok(Self { slot: engine.alloc(&session::state_spec(1))?, len: 0, of: None, steps: 0 })
-    }
-}
-
-/// The gradients of a mini-batch's mean cost.
-#[derive(Debug, Clone)]
-pub struct Gradients {
-    /// The mean cost over the rows.
-    pub cost: f32,
-    layers: Vec<Layer>,
-    arena: Vec<f32>,
-}
-
-impl Gradients {
-    /// All of them, in the order of [`Network::parameters`](Network::parameters_async).
-    #[must_use]
-    pub fn as_slice(&self) -> &[f32] {
-        &self.arena
-    }
-
-    /// As [`as_slice`](Self::as_slice), to change them before [`Network::update`].
-    #[must_use]
-    pub fn as_mut_slice(&mut self) -> &mut [f32] {
-        &mut self.arena
-    }
-
-    /// `dC/dw` of layer `l`, counted from 1, row-major (O,I) (BP4).
-    ///
-    /// # Panics
-    /// If there is no layer `l`.
-    #[must_use]
-    pub fn nabla_w(&self, l: usize) -> &[f32] {
-        &self.arena[self.layers[l - 1].weights()]
-    }
-
-    /// `dC/db` of layer `l`, counted from 1, (O) (BP3).
-    ///
-    /// # Panics
-    /// If there is no layer `l`.
-    #[must_use]
-    pub fn nabla_b(&self, l: usize) -> &[f32] {
-        &self.arena[self.layers[l - 1].biases()]
-    }
 }
 
 impl Network {
@@ -308,9 +114,17 @@ impl Network {
         let (len, format) = (batch_size.max(1), Format::F32);
         let source = Source::Dataset { len, inputs: format, targets: format };
         let request = self.request(Goal::Train, Cost::Quadratic, source, batch_size);
+        self.choice(&request)
+    }
+
+    /// The kind of plan for a request of this network, and why.
+    fn choice(&self, request: &Request<'_>) -> (PlanKind, &'static str) {
         match self.forced {
             Some(PlanKind::Persistent) if self.device.kind() == "cpu" => {
                 (PlanKind::Fused, "the persistent plan that was asked for is for GPUs")
+            }
+            Some(PlanKind::Persistent) if !request.may_persist() => {
+                (PlanKind::Fused, "the persistent plan that was asked for cannot do this")
             }
             Some(kind) => (kind, "it was asked for"),
             None => request.choice(),
@@ -319,11 +133,7 @@ impl Network {
 
     /// The kind of plan for a request of this network.
     pub(crate) fn kind(&self, request: &Request<'_>) -> PlanKind {
-        match self.forced {
-            Some(PlanKind::Persistent) if self.device.kind() == "cpu" => PlanKind::Fused,
-            Some(kind) => kind,
-            None => request.choice().0,
-        }
+        self.choice(request).0
     }
 
     /// What this network has asked of its device so far.
@@ -332,8 +142,8 @@ impl Network {
         self.lock().engine.counters
     }
 
-    /// The description of a plan for this network, with plain SGD where it trains, for [`Plan::new`](crate::plan::Plan::new) and the tools of
-    /// [`verify`](crate::verify).
+    /// The description of a plan for this network, with plain SGD where it trains, for
+    /// [`Plan::new`](crate::plan::Plan::new) and the tools of [`verify`](crate::verify).
     #[must_use]
     pub fn request(&self, goal: Goal, cost: Cost, source: Source, rows: usize) -> Request<'_> {
         let (limits, update, dropout) = (self.device.limits(), Update::default(), self.dropout());
@@ -684,78 +494,6 @@ impl Network {
     }
 }
 
-impl State {
-    /// A session with room for `live` rows: a kept one that is not much too large, or a new one.
-    fn ready(&mut self, net: &Network, key: Key, live: usize) -> Result<Session> {
-        let fits = |session: &Session| (live..=2 * live).contains(&session.rows());
-        let at = self.sessions.iter().position(|(kept, session)| *kept == key && fits(session));
-        if let Some((_, session)) = at.and_then(|at| self.sessions.remove(at)) {
-            return Ok(session);
-        }
-        let source = Source::Direct;
-        let Key { goal, cost, update } = key;
-        let limits = net.device.limits();
-        let dropout = net.dropout();
-        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits, update, dropout };
-        let shared = self.shared();
-        Session::open(&mut self.engine, net.kind(&request), &request, shared)
-    }
-
-    const fn shared(&self) -> Shared {
-        Shared { parameters: self.parameters, state: self.moments.slot }
-    }
-
-    /// Starts the optimiser's memory from zeros, for a kind that remembers so many numbers of each of `len` parameters.
-    fn forget(&mut self, of: Option<&'static str>, remembers: usize, len: usize) -> Result<()> {
-        // Plans are bound to the old buffer.
-        let (training, others) =
-            self.sessions.drain(..).partition(|(key, _)| matches!(key.goal, Goal::Train | Goal::Update));
-        self.sessions = others;
-        let training: VecDeque<(Key, Session)> = training;
-        for (_, mut session) in training {
-            session.close(&mut self.engine);
-        }
-        let len = len.saturating_mul(remembers);
-        let slot = self.engine.alloc(&session::state_spec(len.max(1)))?;
-        let moments = Moments { slot, len, of, steps: 0 };
-        let old = std::mem::replace(&mut self.moments, moments);
-        self.engine.release(old.slot);
-        Ok(())
-    }
-
-    /// Keeps a session for later calls; the one not used for longest goes when there are many.
-    fn keep(&mut self, key: Key, session: Session) {
-        self.sessions.push_front((key, session));
-        if self.sessions.len() > KEPT_SESSIONS
-            && let Some((_, mut session)) = self.sessions.pop_back()
-        {
-            session.close(&mut self.engine);
-        }
-    }
-}
-
-impl Session {
-    /// One pass over rows given by the host.
-    fn step(
-        &self,
-        engine: &mut Engine,
-        x: &[f32],
-        y: &[f32],
-        live: usize,
-        hyper: Option<&[f32]>,
-        taken: u64,
-    ) -> Result<()> {
-        let live = u32::try_from(live).unwrap_or(u32::MAX);
-        self.write(engine, Role::Control, &[0, live, live, session::low(taken)])?;
-        self.write_rows(engine, Role::X, x)?;
-        self.write_rows(engine, Role::Y, y)?;
-        if let Some(hyper) = hyper {
-            self.write(engine, Role::Hyper, bytemuck::cast_slice(hyper))?;
-        }
-        self.run(engine, 1)
-    }
-}
-
 /// Every step of a walk through a data set in its own order, without waiting between submissions.
 fn walk_all(engine: &mut Engine, resident: &Resident) -> Result<impl Future<Output = Result<Scores>> + use<>> {
     resident.start_in_order(engine)?;
@@ -777,56 +515,5 @@ fn finite(what: &str, numbers: &[f32]) -> Result<()> {
     match numbers.iter().position(|x| !x.is_finite()) {
         Some(index) => Err(Error::NotFinite { what: what.to_owned(), index, value: numbers[index] }),
         None => Ok(()),
-    }
-}
-
-#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-impl Network {
-    /// Blocking form of [`parameters_async`](Self::parameters_async).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn parameters(&self) -> Result<Vec<f32>> {
-        crate::blocking::block_on(self.parameters_async())
-    }
-
-    /// Blocking form of [`predict_async`](Self::predict_async).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn predict(&self, x: &[f32]) -> Result<Vec<f32>> {
-        crate::blocking::block_on(self.predict_async(x))
-    }
-
-    /// Blocking form of [`cost_async`](Self::cost_async).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn cost(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<f32> {
-        crate::blocking::block_on(self.cost_async(x, y, cost))
-    }
-
-    /// Blocking form of [`gradients_async`](Self::gradients_async).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn gradients(&self, x: &[f32], y: &[f32], cost: Cost) -> Result<Gradients> {
-        crate::blocking::block_on(self.gradients_async(x, y, cost))
-    }
-
-    /// Blocking form of [`evaluate_async`](Self::evaluate_async).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn evaluate(&self, data: &Dataset, cost: Cost) -> Result<Evaluation> {
-        crate::blocking::block_on(self.evaluate_async(data, cost))
-    }
-
-    /// Blocking form of [`metrics_async`](Self::metrics_async).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn metrics(&self, data: &Dataset, cost: Cost) -> Result<Metrics> {
-        crate::blocking::block_on(self.metrics_async(data, cost))
     }
 }

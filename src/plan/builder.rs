@@ -1,0 +1,285 @@
+//! How the textbook and the fused plan record their buffers and steps.
+
+use super::{
+    BufferId, BufferSpec, CONTROL, Dropout, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, Update,
+    check_sizes,
+};
+use crate::error::{Error, Result};
+use crate::kernel::{Element, Kernel, Params, SQUARES};
+use crate::layer::Layer;
+use crate::optimizer::HYPER;
+use crate::{Activation, Cost};
+
+/// Records buffers and steps; the textbook and the fused plan share it.
+pub(super) struct Builder<'a> {
+    pub(super) request: Request<'a>,
+    pub(super) plan: Plan,
+    pub(super) rows: u32,
+    pub(super) parameters: BufferId,
+    pub(super) control: BufferId,
+    pub(super) x: BufferId,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(kind: PlanKind, request: Request<'a>, rows: u32) -> Self {
+        let kind = if kind == PlanKind::Textbook { kind } else { PlanKind::Fused };
+        let steps = Vec::new();
+        let plan = Plan { kind, rows: request.rows, buffers: Vec::new(), steps, rounds: Vec::new(), networks: 1 };
+        let nowhere = BufferId(0);
+        let mut builder = Self { request, plan, rows, parameters: nowhere, control: nowhere, x: nowhere };
+        let parameters = request.layers.last().map_or(0, |last| last.biases().end);
+        let inputs = request.layers.first().map_or(0, |first| first.inputs);
+        builder.parameters = builder.buffer("params".to_owned(), parameters, Element::F32, Role::Parameters);
+        builder.control = builder.buffer("control".to_owned(), CONTROL, Element::U32, Role::Control);
+        let x = request.rows.saturating_mul(inputs);
+        builder.x = builder.buffer("x".to_owned(), x, Element::F32, Role::X);
+        builder
+    }
+
+    pub(super) fn buffer(&mut self, name: String, len: usize, element: Element, role: Role) -> BufferId {
+        self.plan.buffers.push(BufferSpec { name, len, element, role, head: Vec::new() });
+        BufferId(self.plan.buffers.len() - 1)
+    }
+
+    /// A buffer of `rows x columns` numbers between two steps.
+    pub(super) fn between(&mut self, name: String, columns: usize) -> BufferId {
+        self.buffer(name, self.request.rows.saturating_mul(columns), Element::F32, Role::Between)
+    }
+
+    /// The parameters that every kernel of this layer is told. Sizes were checked to fit when the layers were laid out.
+    pub(super) fn params(&self, layer: &Layer) -> Params {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Params {
+            rows: self.rows,
+            inputs: word(layer.inputs),
+            outputs: word(layer.outputs),
+            w: word(layer.w),
+            b: word(layer.b),
+            activation: layer.activation.code(),
+            cost: self.request.cost.map_or(0, Cost::code),
+            ..Params::default()
+        }
+    }
+
+    /// As [`params`](Self::params), for an elementwise kernel over `rows x columns`.
+    pub(super) fn elements(&self, layer: &Layer, columns: usize) -> Params {
+        let count = u32::try_from(self.request.rows.saturating_mul(columns)).unwrap_or(u32::MAX);
+        Params { count, ..self.params(layer) }
+    }
+
+    /// Records a step; a sum that is longer than one invocation may loop becomes several.
+    pub(super) fn push(&mut self, kernel: Kernel, params: Params, bindings: &[BufferId], label: String) -> Result<()> {
+        debug_assert_eq!(bindings.len(), kernel.info().bindings.len(), "{label}");
+        let Limits { max_iterations: most, tiling, .. } = self.request.limits;
+        let length = kernel.sum_length(&params);
+        let whole = length.unwrap_or(0);
+        let part = kernel.most_terms(most, tiling);
+        let mut k_begin = 0_u32;
+        loop {
+            let k_end = k_begin.saturating_add(part.max(1)).min(whole);
+            let params = Params { k_begin, k_end, ..params };
+            if kernel.iterations(&params, tiling) > most {
+                return Err(Error::Limit {
+                    what: label,
+                    limit: "loop iterations of one shader invocation on a software adapter",
+                    need: kernel.iterations(&params, tiling),
+                    have: most,
+                    advice: "use fewer outputs or rows, or the CPU backend",
+                });
+            }
+            let parts = if whole > part { format!(", terms {k_begin}..{k_end}") } else { String::new() };
+            self.request.limits.grid(kernel, kernel.groups(&params, tiling))?;
+            let label = format!("{label}{parts}");
+            self.plan.steps.push(Step { kernel, params, bindings: bindings.to_vec(), label });
+            k_begin = k_end;
+            if k_begin >= whole {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The first steps: the mini-batch into `x`, and into `y` where there is a cost. Returns `y`.
+    pub(super) fn inputs(&mut self) -> Result<Option<BufferId>> {
+        let (first, last) = (self.request.layers[0], self.request.layers[self.request.layers.len() - 1]);
+        let scored = self.request.goal != Goal::Predict;
+        let rows = self.request.rows;
+        let resident = matches!(self.request.source, Source::Dataset { .. });
+        let y = (scored || resident)
+            .then(|| self.buffer("y".to_owned(), rows.saturating_mul(last.outputs), Element::F32, Role::Y));
+        if let (Some(y), Source::Dataset { len, inputs, targets }) = (y, self.request.source) {
+            let order = self.buffer("order".to_owned(), len, Element::U32, Role::Order);
+            let (control, x) = (self.control, self.x);
+            let words = inputs.words(len, first.inputs);
+            let from_x = self.buffer("inputs".to_owned(), words, Element::U32, Role::Inputs);
+            let words = targets.words(len, last.outputs);
+            let from_y = self.buffer("targets".to_owned(), words, Element::U32, Role::Targets);
+            let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let params = Params {
+                rows: self.rows,
+                inputs: word(first.inputs),
+                outputs: word(last.outputs),
+                format: inputs.code() + 4 * targets.code(),
+                ..Params::default()
+            };
+            self.push(Kernel::Gather, params, &[control, order, from_x, from_y, x, y], "gather".to_owned())?;
+        }
+        Ok(y.filter(|_| scored))
+    }
+
+    /// The buffers that the cost ends in: one number a row for it and for the right answers, and two a step.
+    pub(super) fn scores(&mut self) -> [BufferId; 3] {
+        let steps = self.steps();
+        let rows = self.request.rows;
+        [
+            self.buffer("row cost".to_owned(), rows, Element::F32, Role::Between),
+            self.buffer("row right".to_owned(), rows, Element::U32, Role::Between),
+            self.buffer("scores".to_owned(), steps.saturating_mul(2), Element::F32, Role::Scores),
+        ]
+    }
+
+    /// The buffers that the update reads besides gradients and parameters: numbers of each step, and what the optimiser remembers.
+    pub(super) fn hyper(&mut self) -> [BufferId; 2] {
+        let arena = self.arena();
+        let len = arena.saturating_mul(self.request.update.rule.remembers()).max(1);
+        [self.numbers(), self.buffer("state".to_owned(), len, Element::F32, Role::State)]
+    }
+
+    /// Parameters in all.
+    pub(super) fn arena(&self) -> usize {
+        self.request.layers.last().map_or(0, |last| last.biases().end)
+    }
+
+    /// Bounds the gradients, if that is wanted, and moves all parameters.
+    pub(super) fn update(&mut self, gradients: BufferId, [hyper, state]: [BufferId; 2]) -> Result<()> {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let Update { rule, clip_norm, .. } = self.request.update;
+        let weights = self.request.layers[0].b; // the biases of the first layer come after all weights
+        let params = Params { count: word(self.arena()), b: word(weights), rule: rule.code(), ..Params::default() };
+        let control = self.control;
+        if clip_norm {
+            let squares = self.buffer("squares".to_owned(), SQUARES as usize, Element::F32, Role::Between);
+            self.push(Kernel::GradientSquares, params, &[gradients, squares], "squares of the gradients".to_owned())?;
+            let bindings = [control, hyper, squares, gradients];
+            self.push(Kernel::ClipGradients, params, &bindings, "gradients within their norm".to_owned())?;
+        }
+        let bindings = [control, hyper, gradients, state, self.parameters];
+        self.push(Kernel::Update, params, &bindings, "update".to_owned())?;
+        (1..).zip(self.request.layers).try_for_each(|(l, layer)| self.max_norm(l, layer, hyper))
+    }
+
+    /// Brings the weights of layer `l` back to their largest norm, if there is one.
+    pub(super) fn max_norm(&mut self, l: usize, layer: &Layer, hyper: BufferId) -> Result<()> {
+        if !self.request.update.max_norm {
+            return Ok(());
+        }
+        let (params, bindings) = (self.params(layer), [self.control, hyper, self.parameters]);
+        self.push(Kernel::MaxNorm, params, &bindings, format!("layer {l}: weights within their norm"))
+    }
+
+    /// How many mini-batches there are.
+    pub(super) const fn steps(&self) -> usize {
+        match self.request.source {
+            Source::Direct => 1,
+            Source::Dataset { len, .. } => len.div_ceil(self.request.rows),
+        }
+    }
+
+    /// What a goal asks for beyond the cost.
+    pub(super) fn measure(&mut self, y: BufferId, a: BufferId) -> Result<()> {
+        let params = self.params(&self.request.layers[self.request.layers.len() - 1]);
+        match self.request.goal {
+            Goal::Predict | Goal::Cost | Goal::Gradients | Goal::Train | Goal::Update => Ok(()),
+            Goal::Answers => {
+                let wide = (params.outputs as usize).max(2).saturating_add(1);
+                let cells = wide.saturating_mul(wide);
+                let len = self.request.rows.saturating_mul(3);
+                let answer = self.buffer("answer".to_owned(), len, Element::U32, Role::Between);
+                let counts = self.buffer("counts".to_owned(), cells, Element::U32, Role::Counts);
+                let label = "answer of each row".to_owned();
+                self.push(Kernel::Answers, params, &[self.control, y, a, answer], label)?;
+                let params = Params { count: u32::try_from(cells).unwrap_or(u32::MAX), ..params };
+                let label = "answers counted".to_owned();
+                self.push(Kernel::CountAnswers, params, &[self.control, answer, counts], label)
+            }
+            Goal::Errors => {
+                let len = self.steps().saturating_mul(params.outputs as usize).saturating_mul(2);
+                let errors = self.buffer("errors".to_owned(), len, Element::F32, Role::StepErrors);
+                let label = "errors of each output".to_owned();
+                self.push(Kernel::Residuals, params, &[self.control, y, a, errors], label)
+            }
+        }
+    }
+
+    /// Numbers of each step for the update.
+    pub(super) fn numbers(&mut self) -> BufferId {
+        let steps = self.steps();
+        self.buffer("hyper".to_owned(), steps.saturating_mul(HYPER), Element::F32, Role::Hyper)
+    }
+
+    /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.
+    pub(super) fn score(&mut self, y: BufferId, a: BufferId, z: BufferId, scores: [BufferId; 3]) -> Result<()> {
+        let last = self.request.layers[self.request.layers.len() - 1];
+        let params = self.params(&last);
+        let [row_cost, row_right, ..] = scores;
+        self.push(Kernel::CostValue, params, &[self.control, y, a, z, row_cost], "cost of each row".to_owned())?;
+        self.push(Kernel::CountRight, params, &[self.control, y, a, row_right], "right answers".to_owned())
+    }
+
+    /// What goes on of a buffer of layer `l`, activations or errors, when some of it is dropped: the buffer itself where nothing is.
+    pub(super) fn dropout(&mut self, l: usize, from: BufferId, name: &str, what: &str) -> Result<BufferId> {
+        let layers = self.request.layers;
+        let rate = self.request.dropout.rate(l, layers.len());
+        if self.request.goal != Goal::Train || rate <= 0.0 {
+            return Ok(from);
+        }
+        let to = self.between(format!("{name}_{l}"), layers[l - 1].outputs);
+        self.dropout_into(l, from, to, what)?;
+        Ok(to)
+    }
+
+    /// The same, into a given buffer; the layer drops something.
+    pub(super) fn dropout_into(&mut self, l: usize, from: BufferId, to: BufferId, what: &str) -> Result<()> {
+        let layers = self.request.layers;
+        let Dropout { seed, .. } = self.request.dropout;
+        let rate = self.request.dropout.rate(l, layers.len());
+        let layer = &layers[l - 1];
+        let keep = 1.0 - f64::from(rate);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 2^32")]
+        let bound = (keep * 4_294_967_296.0) as u32;
+        #[allow(clippy::cast_possible_truncation, reason = "rounded once")]
+        let scale = (1.0 / keep) as f32;
+        let params = Params {
+            w: seed,
+            b: u32::try_from(l).unwrap_or(u32::MAX),
+            k_end: bound,
+            format: scale.to_bits(),
+            ..self.elements(layer, layer.outputs)
+        };
+        // Not through `push`, which has sums in mind.
+        let (kernel, limits) = (Kernel::Dropout, self.request.limits);
+        limits.grid(kernel, kernel.groups(&params, limits.tiling))?;
+        let label = format!("layer {l}: {what}");
+        self.plan.steps.push(Step { kernel, params, bindings: vec![self.control, from, to], label });
+        Ok(())
+    }
+
+    /// The last step: what the rows scored into the place of this step, and on to the next mini-batch of the data set.
+    pub(super) fn tally(&mut self, [row_cost, row_right, scores]: [BufferId; 3]) -> Result<()> {
+        let moves_on = matches!(self.request.source, Source::Dataset { .. });
+        let params = Params { rows: self.rows, count: u32::from(moves_on), ..Params::default() };
+        let bindings = [self.control, row_cost, row_right, scores];
+        self.push(Kernel::Tally, params, &bindings, "cost and right answers of the step".to_owned())
+    }
+
+    /// Softmax of the last layer, in place of the elementwise activation.
+    pub(super) fn softmax(&mut self, layer: &Layer, z: BufferId, a: BufferId, label: String) -> Result<()> {
+        debug_assert_eq!(layer.activation, Activation::Softmax);
+        self.push(Kernel::Softmax, self.params(layer), &[z, a], label)
+    }
+
+    pub(super) fn finish(mut self) -> Result<Plan> {
+        check_sizes(&self.plan.buffers, &self.request.limits)?;
+        self.plan.rounds = vec![Round { steps: 0..self.plan.steps.len(), advances: 1 }];
+        Ok(self.plan)
+    }
+}

@@ -1,0 +1,422 @@
+//! The buffers of a case: what a kernel is given.
+
+use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
+
+use super::case::{Case, Fill, GARBAGE, Shape};
+use crate::kernel::{Kernel, Params};
+use crate::layer::layout;
+use crate::optimizer::{CLIP_NORM, CLIP_VALUE, ETA, HYPER, KEEP, L1, L2, MAX_NORM, Rule, STEP_SIZE, Update};
+use crate::plan::{BufferId, Dropout, Format, Goal, Limits, Plan, Request, Role, Source, Step};
+use crate::{Activation, Cost};
+
+/// The parts of a sum that are tried.
+pub(super) const PARTS: u32 = 4;
+
+/// The activations that have a code of their own.
+pub(super) fn elementwise() -> Vec<Activation> {
+    Activation::ALL.into_iter().filter(|f| f.is_elementwise()).collect()
+}
+
+/// The costs, each with every output that it goes with.
+pub(super) fn pairs() -> Vec<(Cost, Activation)> {
+    let with_outputs =
+        |cost: Cost| Activation::ALL.map(|f| (cost, f)).into_iter().filter(|(cost, f)| cost.goes_with(*f));
+    Cost::ALL.into_iter().flat_map(with_outputs).collect()
+}
+
+/// Fills the buffers of a case.
+pub(super) struct Maker {
+    kernel: Kernel,
+    p: Params,
+    fill: Fill,
+    variant: u32,
+    random: Pcg64Mcg,
+}
+
+impl Maker {
+    pub(super) fn new(kernel: Kernel, [rows, inputs, outputs]: Shape, fill: Fill, variant: u32, seed: u64) -> Self {
+        // The layer starts at an odd place of an arena with something before, between and after weights and biases.
+        let w = 3;
+        let b = w + outputs * inputs + 2;
+        let mut p = Params { rows, inputs, outputs, w, b, ..Params::default() };
+        p.k_end = kernel.sum_length(&p).unwrap_or(0);
+        p.count = match kernel {
+            // The arena ends with the layer's biases.
+            Kernel::Update | Kernel::GradientSquares | Kernel::ClipGradients | Kernel::DenseUpdate => b + outputs,
+            _ => rows * outputs,
+        };
+        let mixed = u128::from(seed) << 64 | u128::from(rows) << 40 | u128::from(inputs) << 20 | u128::from(outputs);
+        let random = Pcg64Mcg::new(mixed << 1 | 1 | u128::from(variant) << 100);
+        let mut maker = Self { kernel, p, fill, variant, random };
+        maker.vary();
+        maker
+    }
+
+    /// Turns the variant into codes.
+    fn vary(&mut self) {
+        let variant = self.variant;
+        let p = &mut self.p;
+        match self.kernel {
+            Kernel::Activation | Kernel::ActivationPrime => p.activation = elementwise()[variant as usize].code(),
+            Kernel::Gather => p.format = variant % 2 + 8 * (variant / 2 % 2),
+            Kernel::Tally => p.count = variant / 2,
+            Kernel::CountRight | Kernel::Answers => p.activation = variant / 2,
+            Kernel::CountAnswers => p.count = (p.outputs.max(2) + 1) * (p.outputs.max(2) + 1),
+            Kernel::CostValue | Kernel::CostDerivative => p.cost = Cost::ALL[variant as usize % Cost::ALL.len()].code(),
+            Kernel::DenseForward | Kernel::DenseBackward => {
+                p.activation = elementwise()[(variant / PARTS) as usize].code();
+                self.part(variant % PARTS);
+            }
+            Kernel::OutputError => {
+                let (cost, activation) = pairs()[variant as usize % pairs().len()];
+                p.cost = cost.code();
+                p.activation = activation.code();
+            }
+            Kernel::Update | Kernel::DenseUpdate => p.rule = Rule::ALL[variant as usize % Rule::ALL.len()].code(),
+            Kernel::Dropout => {
+                let rate = [0.5, 0.1, 0.95_f64][variant as usize % 3];
+                (p.w, p.b) = (0xdead_beef, variant);
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 2^32")]
+                let bound = ((1.0 - rate) * 4_294_967_296.0) as u32;
+                p.k_end = bound;
+                p.format = crate::real::Real::to_f32(1.0 / (1.0 - rate)).to_bits();
+            }
+            kernel if kernel.sum_length(p).is_some() => self.part(variant),
+            _ => {}
+        }
+    }
+
+    /// 0: the whole sum; 1, 2: its end or its middle, which have to be added to what is there; 3: its first part, which
+    /// overwrites.
+    fn part(&mut self, which: u32) {
+        let whole = self.p.k_end;
+        match which {
+            1 | 2 if whole >= 2 => {
+                self.p.k_begin = whole / 3 + 1;
+                if which == 2 {
+                    self.p.k_end = (self.p.k_begin + 1).max(whole - whole / 4);
+                }
+            }
+            3 => self.p.k_end = whole.div_ceil(2),
+            _ => {}
+        }
+    }
+
+    /// Live rows: all of them, or all but some.
+    fn live(&self) -> u32 {
+        let ragged = match self.kernel {
+            Kernel::OutputError => self.variant as usize >= pairs().len(),
+            Kernel::CostValue | Kernel::CostDerivative => self.variant as usize >= Cost::ALL.len(),
+            Kernel::Gather => self.variant >= 4,
+            _ => self.variant % 2 == 1,
+        };
+        if ragged { (self.p.rows - self.p.rows / 3).max(1) } else { self.p.rows }
+    }
+
+    fn number(&mut self) -> f32 {
+        let x: f32 = self.random.random_range(-1.0..1.0);
+        if self.fill == Fill::Ordinary {
+            return x;
+        }
+        match self.random.random_range(0..12_u32) {
+            0 => 0.0,
+            1 => 100.0,
+            2 => -100.0,
+            // Below the smallest normal number, but where a kernel compares: a device that flushes them sees equals there.
+            3 if self.compares() => x.signum() * f32::MIN_POSITIVE * (1.0 + x.abs()),
+            3 => 1e-38 * x,
+            4 => 10.0 * x,
+            // What is squared or cubed on the way would overflow.
+            5 if matches!(self.kernel, Kernel::Activation | Kernel::ActivationPrime) => 1e30 * x,
+            _ => x,
+        }
+    }
+
+    /// Whether the kernel's result jumps where two numbers, or a number and 0, are equal.
+    const fn compares(&self) -> bool {
+        matches!(
+            self.kernel,
+            Kernel::CountRight
+                | Kernel::Answers
+                | Kernel::ActivationPrime
+                | Kernel::CostDerivative
+                | Kernel::OutputError
+                | Kernel::DenseBackward
+                | Kernel::Update
+                | Kernel::DenseUpdate
+        )
+    }
+
+    fn numbers(&mut self, len: u32) -> Vec<u32> {
+        (0..len).map(|_| self.number().to_bits()).collect()
+    }
+
+    /// Numbers from 0.1 to 1, none of which is special.
+    fn positive(&mut self, len: usize) -> Vec<u32> {
+        (0..len).map(|_| self.random.random_range(0.1..1.0_f32).to_bits()).collect()
+    }
+
+    /// Numbers of three steps. In the odd variants, and in the later half of them, there are no bounds, or none that is reached.
+    fn hyper(&mut self) -> Vec<u32> {
+        let mut hyper = self.positive(3 * HYPER);
+        let loose = self.variant % 2 == 1;
+        for step in hyper.chunks_exact_mut(HYPER) {
+            if self.variant as usize >= Rule::ALL.len() {
+                step[CLIP_VALUE] = 0;
+            }
+            if loose && matches!(self.kernel, Kernel::ClipGradients | Kernel::MaxNorm) {
+                [step[CLIP_NORM], step[MAX_NORM]] = [1e9_f32.to_bits(); 2];
+            }
+        }
+        hyper
+    }
+
+    /// What the rule remembers of every parameter; one number where it remembers nothing.
+    fn state(&mut self) -> Vec<u32> {
+        let arenas = Rule::from_code(self.p.rule).remembers();
+        self.positive((arenas * self.p.count as usize).max(1))
+    }
+
+    /// What an output holds before: garbage where the kernel overwrites, numbers where it adds.
+    fn output(&mut self, len: u32) -> Vec<u32> {
+        if self.p.k_begin > 0 { self.numbers(len) } else { vec![GARBAGE; len as usize] }
+    }
+
+    /// Step 2 of an epoch; or step 0, where a kernel is different there.
+    fn control(&self) -> Vec<u32> {
+        let live = self.live();
+        let step = if self.first_step() { 0 } else { 2 };
+        vec![step, live, step * self.p.rows + live, 0xffff_fffe]
+    }
+
+    const fn first_step(&self) -> bool {
+        matches!(self.kernel, Kernel::CountAnswers) && self.variant >= 2
+    }
+
+    /// `a` for the weighted inputs `z`, with the activation and cost of this case.
+    fn activations(&self, z: &[u32]) -> Vec<u32> {
+        let outputs = self.p.outputs as usize;
+        let f = Activation::from_code(self.p.activation);
+        if Cost::from_code(self.p.cost) == Cost::CategoricalCrossEntropy {
+            let numbers: Vec<f64> = z.iter().map(|&z| f32::from_bits(z).into()).collect();
+            return numbers
+                .chunks(outputs)
+                .flat_map(|row| {
+                    let m = row.iter().fold(f64::MIN, |m, &z| m.max(z));
+                    let sum: f64 = row.iter().map(|z| (z - m).exp()).sum();
+                    row.iter().map(move |z| crate::real::Real::to_f32((z - m).exp() / sum).to_bits())
+                })
+                .collect();
+        }
+        // Below the smallest normal number a device may see 0, and where numbers are compared that is another answer.
+        let normal = |a: f32| if a.is_subnormal() { 0.0 } else { a };
+        z.iter().map(|&z| normal(f.f(f32::from_bits(z))).to_bits()).collect()
+    }
+
+    pub(super) fn make(mut self) -> Case {
+        if self.kernel == Kernel::Persistent {
+            return self.persistent();
+        }
+        let p = self.p;
+        let arena = p.b + p.outputs + 1;
+        let (below, here) = (p.rows * p.inputs, p.rows * p.outputs);
+        let control = self.control();
+        let contents: Vec<Vec<u32>> = match self.kernel {
+            Kernel::Gather => {
+                let examples = 3 * p.rows + 5;
+                let order = (0..control[2]).map(|_| self.random.random_range(0..examples)).collect();
+                let inputs = match p.format & 3 {
+                    0 => self.numbers(examples * p.inputs),
+                    _ => (0..(examples * p.inputs).div_ceil(4)).map(|_| self.random.random()).collect(),
+                };
+                let targets = match p.format >> 2 {
+                    0 => self.numbers(examples * p.outputs),
+                    _ => (0..examples).map(|_| self.random.random_range(0..p.outputs)).collect(),
+                };
+                vec![control, order, inputs, targets, vec![GARBAGE; below as usize], vec![GARBAGE; here as usize]]
+            }
+            Kernel::MatmulNt => vec![self.numbers(below), self.numbers(arena), self.output(here)],
+            Kernel::MatmulNn => vec![self.numbers(here), self.numbers(arena), self.output(below)],
+            Kernel::OuterProducts => vec![self.numbers(here), self.numbers(below), self.output(arena)],
+            Kernel::BiasGradient => vec![self.numbers(here), self.output(arena)],
+            Kernel::Activation | Kernel::ActivationPrime | Kernel::Softmax => {
+                vec![self.numbers(here), vec![GARBAGE; here as usize]]
+            }
+            Kernel::Dropout => vec![control, self.numbers(here), vec![GARBAGE; here as usize]],
+            Kernel::Hadamard => vec![self.numbers(here), self.numbers(here), vec![GARBAGE; here as usize]],
+            Kernel::CostDerivative => {
+                vec![control, self.targets(), self.numbers(here), vec![GARBAGE; here as usize]]
+            }
+            Kernel::CostValue => {
+                let z = self.numbers(here);
+                let a = self.activations(&z);
+                vec![control, self.targets(), a, z, vec![GARBAGE; p.rows as usize]]
+            }
+            Kernel::CountRight => {
+                let (y, a) = (self.targets(), self.numbers(here));
+                vec![control, y, a, vec![GARBAGE; p.rows as usize]]
+            }
+            Kernel::Answers => {
+                let (y, mut a) = (self.targets(), self.numbers(here));
+                // A row that was spoilt, by a NaN at any place of it.
+                if self.fill == Fill::Extreme {
+                    a[self.random.random_range(0..here) as usize] = f32::NAN.to_bits();
+                }
+                vec![control, y, a, vec![GARBAGE; 3 * p.rows as usize]]
+            }
+            Kernel::CountAnswers => {
+                let classes = p.outputs.max(2);
+                // Live rows have a true class; past them there is none.
+                let answer = (0..3 * p.rows).map(|i| match (i / 3 < control[1], i % 3) {
+                    (true, 0) => self.random.random_range(0..classes),
+                    (true, _) => self.random.random_range(0..=classes),
+                    (false, _) => classes,
+                });
+                let answer = answer.collect();
+                let counts = match self.first_step() {
+                    true => vec![GARBAGE; p.count as usize],
+                    false => (0..p.count).map(|_| self.random.random_range(0..1000)).collect(),
+                };
+                vec![control, answer, counts]
+            }
+            Kernel::Residuals => {
+                let (y, a) = (self.targets(), self.numbers(here));
+                vec![control, y, a, vec![GARBAGE; 8 * p.outputs as usize]]
+            }
+            Kernel::Tally => {
+                let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();
+                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 9]]
+            }
+            Kernel::Update => {
+                let (hyper, state) = (self.hyper(), self.state());
+                vec![control, hyper, self.numbers(p.count + 1), state, self.numbers(p.count + 1)]
+            }
+            Kernel::GradientSquares => vec![self.numbers(p.count + 1), vec![GARBAGE; 65]],
+            Kernel::ClipGradients => {
+                let squares = self.positive(64);
+                vec![control, self.hyper(), squares, self.numbers(p.count + 1)]
+            }
+            Kernel::MaxNorm => vec![control, self.hyper(), self.numbers(arena)],
+            Kernel::DenseForward => {
+                vec![self.numbers(below), self.numbers(arena), self.output(here), vec![GARBAGE; here as usize]]
+            }
+            Kernel::OutputError => {
+                let z = self.numbers(here);
+                let a = self.activations(&z);
+                let rows = vec![GARBAGE; p.rows as usize];
+                vec![control, self.targets(), a, z, vec![GARBAGE; here as usize], rows.clone(), rows]
+            }
+            Kernel::DenseBackward => {
+                let z = self.numbers(below);
+                let a = self.activations(&z);
+                vec![self.numbers(here), self.numbers(arena), z, a, self.output(below)]
+            }
+            Kernel::DenseGradient => vec![self.numbers(here), self.numbers(below), self.output(arena)],
+            Kernel::DenseUpdate => {
+                let (hyper, state) = (self.hyper(), self.state());
+                vec![self.numbers(here), self.numbers(below), hyper, control, state, self.numbers(arena)]
+            }
+            Kernel::Persistent => Vec::new(),
+        };
+        let bindings = self.kernel.info().bindings;
+        let buffers = bindings.iter().zip(contents).map(|(binding, words)| (binding.element, binding.access, words));
+        let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs];
+        let label = format!("{} {rows}x{inputs}x{outputs} variant {}", self.kernel.name(), self.variant);
+        let ids = (0..bindings.len()).map(BufferId).collect();
+        Case { step: Step { kernel: self.kernel, params: p, bindings: ids, label }, buffers: buffers.collect() }
+    }
+
+    /// Two steps of two networks with a hidden layer or none, the second step on what is left of the data. Numbers are ordinary
+    /// ones whatever the fill: between saturated outputs rounding would decide which answer is right.
+    fn persistent(mut self) -> Case {
+        self.fill = Fill::Ordinary;
+        let (cost, activation) = pairs()[self.variant as usize % pairs().len()];
+        let [rows, inputs, outputs] = [self.p.rows, self.p.inputs, self.p.outputs].map(|n| n as usize);
+        let hidden = elementwise()[self.variant as usize % elementwise().len()];
+        let deep = [(outputs % 5 + 3, hidden), (outputs, activation)];
+        let dense = if (self.variant as usize) < pairs().len() { &deep[..] } else { &deep[1..] };
+        let examples = rows + rows.div_ceil(3);
+        let bytes = self.variant.is_multiple_of(2);
+        let source = Source::Dataset {
+            len: examples,
+            inputs: if bytes { Format::U8 } else { Format::F32 },
+            targets: if cost == Cost::CategoricalCrossEntropy { Format::Label } else { Format::F32 },
+        };
+        let layers = layout(inputs, dense).map(|(layers, _)| layers).unwrap_or_default();
+        let limits = Limits::HOST;
+        let update = Update { rule: Rule::ALL[self.variant as usize % Rule::ALL.len()], ..Update::default() };
+        let request = Request {
+            layers: &layers,
+            cost: Some(cost),
+            goal: Goal::Train,
+            source,
+            rows,
+            limits,
+            update,
+            dropout: Dropout::default(),
+        };
+        let Ok(plan) = Plan::population(&request, 2) else {
+            unreachable!("the shape was checked, and nothing is limited")
+        };
+        let len = u32::try_from(examples).unwrap_or(u32::MAX);
+        #[allow(clippy::cast_precision_loss, reason = "a rough size")]
+        let widest = (self.p.inputs.max(self.p.outputs) as f32).sqrt();
+        let mut buffers = Vec::new();
+        for (spec, binding) in plan.buffers.iter().zip(self.kernel.info().bindings) {
+            let words = match spec.role {
+                Role::Walk => {
+                    let mut words = spec.head.clone();
+                    for network in 0..2 {
+                        words.extend([0, self.p.rows.min(len), len, 0]);
+                        words.extend((0..len).map(|i| (i * 7 + network) % len));
+                    }
+                    words
+                }
+                Role::Inputs if bytes => (0..spec.len).map(|_| self.random.random()).collect(),
+                Role::Targets if cost == Cost::CategoricalCrossEntropy => {
+                    (0..len).map(|_| self.random.random_range(0..self.p.outputs)).collect()
+                }
+                Role::Targets => (0..spec.len).map(|_| self.random.random_range(0.0..1.0_f32).to_bits()).collect(),
+                Role::Between | Role::Scores => vec![GARBAGE; spec.len],
+                // Small steps, and small weights for wide layers: the second step starts from what rounding made of the first.
+                Role::Hyper => self.small_steps(spec.len / HYPER),
+                Role::State => self.positive(spec.len),
+                _ => (0..spec.len).map(|_| (self.number() / widest).to_bits()).collect(),
+            };
+            buffers.push((spec.element, binding.access, words));
+        }
+        let Some(mut step) = plan.steps.into_iter().next_back() else { unreachable!("a plan has steps") };
+        step.params.count = 2;
+        step.label = format!("persistent {rows}x{inputs}x{outputs} variant {}", self.variant);
+        Case { step, buffers }
+    }
+
+    /// Numbers of so many small steps. Without the penalty that jumps where a weight is 0.
+    fn small_steps(&mut self, steps: usize) -> Vec<u32> {
+        let mut hyper = self.positive(steps * HYPER);
+        for step in hyper.chunks_exact_mut(HYPER) {
+            for at in [ETA, STEP_SIZE, L2] {
+                step[at] = (0.1 * f32::from_bits(step[at])).to_bits();
+            }
+            step[KEEP] = (1.0 - 0.1 * f32::from_bits(step[KEEP])).to_bits();
+            step[L1] = 0;
+        }
+        hyper
+    }
+
+    /// One-hot rows for the odd rows, soft ones between 0 and 1 for the even ones.
+    fn targets(&mut self) -> Vec<u32> {
+        let (rows, outputs) = (self.p.rows, self.p.outputs);
+        let mut y = Vec::with_capacity((rows * outputs) as usize);
+        for row in 0..rows {
+            let label = self.random.random_range(0..outputs);
+            for j in 0..outputs {
+                let soft: f32 = self.random.random_range(0.0..1.0);
+                let hot = if j == label { 1.0 } else { 0.0_f32 };
+                y.push(if row % 2 == 1 { hot } else { soft }.to_bits());
+            }
+        }
+        y
+    }
+}
