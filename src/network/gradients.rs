@@ -12,13 +12,13 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// All of them, in the order of [`Network::parameters`](Network::parameters_async).
+    /// All of them, in the order of [`Network::parameters`](crate::Network::parameters_async).
     #[must_use]
     pub fn as_slice(&self) -> &[f32] {
         &self.arena
     }
 
-    /// As [`as_slice`](Self::as_slice), to change them before [`Network::update`].
+    /// As [`as_slice`](Self::as_slice), to change them before [`Network::update`](crate::Network::update).
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         &mut self.arena
