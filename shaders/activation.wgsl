@@ -30,7 +30,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> z: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -40,7 +40,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
 fn exp_down(x: f32) -> f32 {
     return select(exp(x), 0.0, x < -87.33654);
@@ -77,7 +77,7 @@ fn gelu_argument(z: f32) -> vec2<f32> {
 }
 // -- end of elementary functions --
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {

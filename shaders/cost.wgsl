@@ -37,7 +37,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> z: array<f32>;
 @group(0) @binding(5) var<storage, read_write> row_cost: array<f32>;
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -47,7 +47,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
+// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
 }
@@ -82,7 +82,7 @@ fn has_f_prime() -> bool {
 }
 // -- end of the cost of one output --
 
-// -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
+// -- one row's cost and answer; the same text stands in cost.wgsl and output_error.wgsl, and a test compares them --
 var<workgroup> part: array<f32, 64>;
 var<workgroup> best_a: array<u32, 64>;
 var<workgroup> best_y: array<u32, 64>;

@@ -77,7 +77,7 @@ struct Layer {
 
 var<workgroup> start: vec2<u32>; // the first step, n
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -87,7 +87,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
 fn exp_down(x: f32) -> f32 {
     return select(exp(x), 0.0, x < -87.33654);
@@ -124,7 +124,7 @@ fn gelu_argument(z: f32) -> vec2<f32> {
 }
 // -- end of elementary functions --
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
@@ -177,7 +177,7 @@ fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
 }
 // -- end of the activations --
 
-// -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
+// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
 }

@@ -202,7 +202,7 @@ fn compare_under_tiny_limits(
         a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()))
     };
     // A tile in registers takes more than forty rounds to store.
-    let device = &device.clone().with_tiling(Tiling::Workgroup);
+    let device = &device.clone().with_tiling(Tiling::GPU);
     let tiny = device.clone().with_limits(limits);
     let (free, bound, other) = (run(device, 0.3), run(&tiny, 0.3), run(device, 0.31));
     for (i, (free, bound)) in free.iter().zip(&bound).enumerate() {
@@ -277,7 +277,7 @@ fn what_is_over_a_limit_is_an_error_that_names_it() {
     let (x, y) = arch.data(64, 1);
     let data = Dataset::new(x.clone(), 20, y.clone(), 4).expect("data");
     for (device, kind) in common::devices_and_plans() {
-        let within = |limits: Limits| device.clone().with_tiling(Tiling::Workgroup).with_limits(limits);
+        let within = |limits: Limits| device.clone().with_tiling(Tiling::GPU).with_limits(limits);
         // The parameters have 254 numbers, a mini-batch of 64 rows has 1280 in its inputs.
         let bytes = within(Limits { max_binding_bytes: 254 * 4, ..Limits::HOST });
         let mut net = arch.build(&bytes, kind, 1);
@@ -321,7 +321,7 @@ fn predictions_and_evaluations_take_fewer_rows_where_fewer_fit() {
     let labels = y.chunks(4).map(|y| (0..4).find(|&j| y[j as usize] > 0.0).expect("a class")).collect();
     let data = Dataset::from_bytes(bytes, 20, labels, 4).expect("data");
     for (device, kind) in common::devices_and_plans() {
-        let device = device.with_tiling(Tiling::Workgroup);
+        let device = device.with_tiling(Tiling::GPU);
         let wide = arch.build(&device, kind, 1);
         for limits in [
             Limits { max_binding_bytes: 3000, ..Limits::HOST },

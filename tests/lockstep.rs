@@ -179,7 +179,7 @@ fn dropout() {
 fn cpu_against_each_adapter() {
     for device in common::adapters() {
         assert_ne!(device.adapter(), Device::cpu().adapter(), "both sides are the same");
-        for tiling in [Tiling::Workgroup, Tiling::Registers] {
+        for tiling in [Tiling::GPU, Tiling::Registers] {
             println!("{tiling:?} tiling:");
             let (plans, total) =
                 walk(&device.clone().with_tiling(tiling), &[Goal::Answers, Goal::Errors, Goal::Gradients, Goal::Train]);

@@ -3,7 +3,8 @@
 
 use super::cost::tally;
 use super::data::{Resident, gather};
-use super::dense::{OutputErrorOut, dense_backward, dense_forward, dense_update, output_error};
+use super::dense::{dense_backward, dense_forward, dense_update};
+use super::output_error::{OutputErrorOut, output_error};
 use crate::kernel::Params;
 use crate::optimizer::{HYPER, Rule};
 use crate::plan::{CONTROL, WALK_HEAD, WALK_LAYER};

@@ -2,8 +2,9 @@
 
 use super::activation::{activation, times_prime};
 use super::data::{Resident, gather_rows};
-use super::dense::{OutputErrorOut, layer_step, output_error};
+use super::dense::layer_step;
 use super::memory::Memory;
+use super::output_error::{OutputErrorOut, output_error};
 use super::packed::{Product, TILE_ROWS};
 use super::small::{View, dot_form, outer_form};
 use super::threads::{split, split_two};
