@@ -1,7 +1,8 @@
 // output_error.wgsl: the error of the output, the first of the way back, with what the rows score.
 //   B = rows, O = outputs
 //
-// output_error : delta = (a - y) (.) f'(z) / live (f' not with the cross-entropies; a - y as cost_slope has it), the row's cost, and whether it is right
+// output_error : delta = weight (a - y) (.) f'(z) / live (f' not with the cross-entropies; a - y as cost_slope has it), the row's cost times
+//                its weight, and whether it is right; weights as in cost.wgsl
 //                                                                     z, a, y (B,O) -> delta (B,O), c, n (B)       (BP1)  overwrites
 //
 // Sum order: rows as in cost.wgsl.
@@ -18,7 +19,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
@@ -253,6 +254,12 @@ fn row_right_of(first: u32, lane: u32) -> u32 {
     workgroupBarrier();
     return right;
 }
+
+// The weight of a row: the numbers after the targets, where rows have weights.
+fn weight_of(row: u32) -> f32 {
+    if (p.format < 16u) { return 1.0; }
+    return y[p.rows * p.outputs + row];
+}
 // -- end of one row's cost and answer --
 
 @compute @workgroup_size(64, 1, 1)
@@ -265,12 +272,12 @@ fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     for (var j = first + lane; j < first + p.outputs; j += 64u) {
         var delta = 0.0;
         if (live) {
-            delta = cost_slope(a[j], y[j]) / f32(control[1]);
+            delta = cost_slope(a[j], y[j]) / f32(control[1]) * weight_of(row);
             if (has_f_prime()) { delta *= f_prime(p.activation, z[j], a[j]); }
         }
         delta_out[j] = delta;
     }
-    let cost = row_cost_of(first, lane);
+    let cost = row_cost_of(first, lane) * weight_of(row);
     let right = row_right_of(first, lane);
     if (lane == 0u) {
         row_cost[row] = select(0.0, cost, live);

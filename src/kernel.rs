@@ -34,7 +34,8 @@ pub struct Params {
     pub activation: u32,
     /// Code of the cost.
     pub cost: u32,
-    /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label.
+    /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label; 16 more
+    /// where rows have weights.
     pub format: u32,
     /// Elements of an elementwise kernel; all parameters, where their step is concerned.
     pub count: u32,
@@ -340,7 +341,10 @@ impl Kernel {
             false => self.tile(p, tiling).map_or_else(|| m.div_ceil(TILE) * n.div_ceil(TILE), |tile| tile.groups(m, n)),
         };
         match self {
-            Self::Gather => (rows * (inputs.div_ceil(4) + outputs.div_ceil(4))).div_ceil(LANES),
+            Self::Gather => {
+                let targets = outputs + u64::from(p.format / 16);
+                (rows * (inputs.div_ceil(4) + targets.div_ceil(4))).div_ceil(LANES)
+            }
             Self::Tally => 1,
             Self::Persistent => u64::from(p.w),
             Self::MatmulNt | Self::DenseForward => tiles(rows, outputs),

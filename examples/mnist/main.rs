@@ -29,6 +29,7 @@ fn run(options: &Options) -> Result<()> {
         None => Device::auto()?,
     };
     let (train, test) = digits(options)?;
+    let train = options.weighted(train)?;
     let mut net = options.network(&train, &device)?;
     // Opened before the training, so that a path that cannot be written costs nobody an hour.
     let json = options.json.as_ref().map(|path| {

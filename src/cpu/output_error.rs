@@ -1,7 +1,7 @@
 //! CPU function of `shaders/output_error.wgsl`: the meaning, where the shader is the method.
 
 use super::activation::times_prime;
-use super::cost::{row_cost, row_right};
+use super::cost::{row_cost, row_right, weight_of};
 use crate::kernel::Params;
 use crate::real::Real;
 use crate::{Activation, Cost};
@@ -13,7 +13,8 @@ pub(crate) struct OutputErrorOut<'a, T> {
     pub(crate) row_right: &'a mut [u32],
 }
 
-/// `delta = (a - y) (.) f'(z) / live` (BP1; without `f'` for the cross-entropies), the row's cost, and whether it is right.
+/// `delta = weight (a - y) (.) f'(z) / live` (BP1; without `f'` for the cross-entropies), the row's cost times its weight, and
+/// whether it is right.
 #[inline(always)]
 pub(crate) fn output_error<T: Real>(
     p: &Params,
@@ -35,11 +36,17 @@ pub(crate) fn output_error<T: Real>(
     if cost.has_f_prime() {
         times_prime(f, z, a, delta);
     }
+    if p.format >= 16 {
+        for (b, delta) in delta.chunks_exact_mut(outputs).enumerate() {
+            delta.iter_mut().for_each(|d| *d = *d * weight_of(p, y, b));
+        }
+    }
     past.fill(T::ZERO);
     for b in 0..live_rows {
         let row = b * outputs..(b + 1) * outputs;
+        let weight = weight_of(p, y, b);
         let (y, a, z) = (&y[row.clone()], &a[row.clone()], &z[row]);
-        out.row_cost[b] = row_cost(p, y, a, z);
+        out.row_cost[b] = row_cost(p, y, a, z) * weight;
         out.row_right[b] = u32::from(row_right(p, y, a));
     }
     out.row_cost[live_rows..rows].fill(T::ZERO);

@@ -93,6 +93,7 @@ pub struct Dataset {
     features: usize,
     inputs: Arc<Inputs>,
     targets: Arc<Targets>,
+    pub(super) weights: Option<Arc<Vec<f32>>>,
 }
 
 impl Dataset {
@@ -203,7 +204,7 @@ impl Dataset {
                 }
             }
         }
-        Ok(Self { len, features, inputs: Arc::new(inputs), targets: Arc::new(targets) })
+        Ok(Self { len, features, inputs: Arc::new(inputs), targets: Arc::new(targets), weights: None })
     }
 
     /// How many rows (examples) there are.
@@ -336,6 +337,7 @@ impl Dataset {
             Inputs::F32(values) => Inputs::F32(gather(values, self.features, rows.clone())),
             Inputs::U8(bytes) => Inputs::U8(gather(bytes, self.features, rows.clone())),
         };
+        let weights = self.weights.as_ref().map(|weights| Arc::new(gather(weights, 1, rows.clone())));
         let targets = match &*self.targets {
             Targets::Labels { labels, classes } => {
                 Targets::Labels { labels: gather(labels, 1, rows), classes: *classes }
@@ -344,7 +346,7 @@ impl Dataset {
                 Targets::Values { values: gather(values, *outputs, rows), outputs: *outputs }
             }
         };
-        Self { len, features: self.features, inputs: Arc::new(inputs), targets: Arc::new(targets) }
+        Self { len, features: self.features, inputs: Arc::new(inputs), targets: Arc::new(targets), weights }
     }
 
     /// Deals the rows at random into parts with these shares: training, validation and test data, for instance. The parts are
@@ -438,6 +440,7 @@ impl fmt::Debug for Dataset {
             .field("outputs", &self.outputs())
             .field("inputs", &format_args!("{inputs}"))
             .field("targets", &format_args!("{targets}"))
+            .field("weighted", &self.weights.is_some())
             .finish()
     }
 }

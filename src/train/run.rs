@@ -128,6 +128,8 @@ impl<'n> Training<'n> {
         net.fits("fit: training", train)?;
         net.goes_with(trainer.cost)?;
         train.suits("fit: training", trainer.cost)?;
+        train.check_weights("fit: training")?;
+        trainer.cost.check_smoothing(trainer.smoothing)?;
         if let Some(test) = test {
             test.suits("fit: held-out", trainer.cost)?;
             net.fits("fit: held-out", test)?;
@@ -137,7 +139,8 @@ impl<'n> Training<'n> {
         // A mini-batch has no use for more rows than there are.
         let rows = trainer.batch_size.min(train.len());
         net.prepare(trainer.optimizer)?;
-        let training = resident(net, Goal::Train, trainer, train, Some(rows))?;
+        let words = Words::to_train(train, trainer.cost, trainer.smoothing);
+        let training = resident(net, Goal::Train, trainer, &words, train.len(), Some(rows))?;
         let mut run = Self {
             net,
             batches,
@@ -152,7 +155,7 @@ impl<'n> Training<'n> {
             scores: None,
         };
         if let (Some(test), Some(goal)) = (test, goal) {
-            let resident = resident(run.net, goal, trainer, test, None)?;
+            let resident = resident(run.net, goal, trainer, &Words::of(test), test.len(), None)?;
             run.held_out = Some(HeldOut { resident, rows: test.len(), spread: metrics::spread(test, goal) });
         }
         Ok(run)
@@ -330,22 +333,24 @@ fn resident(
     net: &mut Network,
     goal: Goal,
     trainer: &Trainer<'_>,
-    data: &Dataset,
+    words: &Words,
+    len: usize,
     rows: Option<usize>,
 ) -> Result<Resident> {
-    let words = Words::of(data);
     let layers = net.layers().to_vec();
     let update = trainer.optimizer.update();
     let (rates, seed) = (net.dropout().rates.to_vec(), net.dropout().seed);
     let dropout = Dropout { rates: &rates, seed };
-    let mut request = Request { layers: &layers, update, dropout, ..net.request(goal, trainer.cost, words.source, 1) };
+    let emphasis = words.emphasis;
+    let request = net.request(goal, trainer.cost, words.source, 1);
+    let mut request = Request { layers: &layers, update, dropout, emphasis, ..request };
     request.rows = rows.unwrap_or(request.rows);
     let kind = net.kind(&request);
     if rows.is_none() {
-        request.rows = session::evaluation_rows(kind, &request, data.len());
+        request.rows = session::evaluation_rows(kind, &request, len);
     }
     let (engine, shared) = net.parts();
-    Resident::open(engine, kind, &request, shared, &words)
+    Resident::open(engine, kind, &request, shared, words)
 }
 
 /// The first `most` steps of a walk, or as many as there is time for, and their scores; `None` if the callback ended it.
