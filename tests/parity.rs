@@ -56,6 +56,28 @@ fn cpu_kernels() {
     assert_passed(&check);
 }
 
+/// Products so large that they are packed, and shared out among threads: by rows, and going back by columns too.
+#[test]
+fn cpu_products_on_threads() {
+    const SHAPES: &[Shape] = &[[129, 197, 67], [65, 300, 131], [34, 1030, 35]];
+    for threads in [1, 2, 3] {
+        let device = Device::cpu_with_threads(threads);
+        for kernel in [
+            Kernel::MatmulNt,
+            Kernel::MatmulNn,
+            Kernel::OuterProducts,
+            Kernel::DenseForward,
+            Kernel::DenseBackward,
+            Kernel::DenseGradient,
+            Kernel::DenseUpdate,
+        ] {
+            let check = check_kernel(&device, kernel, SHAPES, 6).expect("the CPU backend runs every kernel");
+            println!("{threads} threads, {}: {} cases, {}", kernel.name(), check.cases, check.worst);
+            assert!(check.cases > 0 && check.worst.passed(), "{threads} threads, {}: {}", kernel.name(), check.worst);
+        }
+    }
+}
+
 /// The matrix kernels have two sets of shaders; an adapter chooses one, but has to run both right.
 #[test]
 fn gpu_kernels_under_the_other_tiling() {
