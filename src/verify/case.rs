@@ -93,7 +93,7 @@ impl Case {
     }
 
     /// The plan of this one dispatch.
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         let buffers =
             self.buffers.iter().zip(self.step.kernel.info().bindings).map(|((element, _, words), binding)| {
                 let name = binding.name.to_owned();
