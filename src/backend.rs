@@ -107,6 +107,27 @@ impl Engine {
         self.write(slot, offset, bytemuck::cast_slice(numbers))
     }
 
+    /// Writes zeros from an element offset on.
+    pub(crate) fn zero(&mut self, slot: Slot, offset: usize, len: usize) -> Result<()> {
+        const ZEROS: [u32; 256] = [0; 256];
+        if !self.is_immediate() {
+            // One write, since each costs the GPU a copy of its own.
+            return self.write(slot, offset, &vec![0; len]);
+        }
+        (0..len)
+            .step_by(ZEROS.len())
+            .try_for_each(|at| self.write(slot, offset + at, &ZEROS[..ZEROS.len().min(len - at)]))
+    }
+
+    /// Copies numbers from an element offset on, where work is done when `run` returns.
+    pub(crate) fn copy(&self, slot: Slot, offset: usize, out: &mut [f32]) -> Result<()> {
+        match &self.place {
+            Place::Cpu(engine) => engine.copy(slot.0, offset, out),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(_) => Err(crate::Error::shape("buffer copy", "a buffer of the host", "one of a GPU")),
+        }
+    }
+
     /// Makes what the device needs to run this plan on these buffers.
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         debug_assert_eq!(plan.buffers.len(), slots.len());

@@ -64,6 +64,7 @@ mod activation;
 mod backend;
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
+mod checkpoint;
 mod cost;
 mod cpu;
 pub mod data;
@@ -94,6 +95,7 @@ pub mod verify;
 
 pub use activation::Activation;
 pub use backend::Counters;
+pub use checkpoint::{Checkpoints, Weights};
 pub use cost::Cost;
 pub use data::{Batches, Dataset, Inputs, Predictions, Preparation, Table, Targets};
 #[cfg(feature = "gpu")]

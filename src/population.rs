@@ -279,7 +279,7 @@ impl Population {
                 let hyper: Vec<f32> = (taken + 1..).take(steps).flat_map(|step| optimizer.hyper(step, 1.0)).collect();
                 resident.start_of(engine, place, &batches[place].order(epoch as u64 - 1), &hyper, taken)?;
             }
-            resident.walk(engine, &mut 0, steps, || false, |_| ControlFlow::Continue(())).await?;
+            let _ = resident.walk(engine, |_| {}, steps, || false, |_| ControlFlow::Continue(())).await?;
             let scores = resident.scores_of_all(engine).await?;
             let seconds = watch.elapsed().as_secs_f64();
             for ((member, scores), options) in members.iter_mut().zip(&scores).zip(&self.options[group.clone()]) {
@@ -308,7 +308,7 @@ impl Population {
             if let Ok(history) = result {
                 history.stop = Some(StopReason::Epochs);
             }
-            self.networks[member].load(&parameters)?;
+            self.networks[member].set_any_parameters(&parameters)?;
         }
         Ok(members)
     }

@@ -100,6 +100,18 @@ impl<T: Arithmetic> Engine<T> {
         }
     }
 
+    /// Copies numbers from an offset on, rounded to `f32`.
+    pub(crate) fn copy(&self, slot: usize, offset: usize, out: &mut [f32]) -> Result<()> {
+        let numbers = match self.memory.buffer(slot) {
+            Buffer::Real(v) => v.get(offset..offset + out.len()),
+            Buffer::Word(_) => None,
+        };
+        let numbers =
+            numbers.ok_or_else(|| Error::shape("buffer copy", "a range inside the buffer", "one past its end"))?;
+        out.iter_mut().zip(numbers).for_each(|(out, v)| *out = v.to_f32());
+        Ok(())
+    }
+
     /// Runs these steps in order, all of them `times` over; `slots` are the buffers of each in the order of its kernel's row.
     /// Small steps stay on the calling thread.
     pub(crate) fn run(&mut self, steps: &[Step], slots: &[Vec<usize>], times: usize) {

@@ -96,6 +96,25 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Tells data sets apart: a checksum over all that one is.
+    pub(crate) fn fingerprint(&self) -> u32 {
+        let Self { len, features, inputs, targets } = self;
+        let mut hasher = crc32fast::Hasher::new();
+        let mut add = |kind: u64, width: usize, bytes: &[u8]| {
+            [kind, *len as u64, width as u64].iter().for_each(|n| hasher.update(&n.to_le_bytes()));
+            hasher.update(bytes);
+        };
+        match &**inputs {
+            Inputs::F32(values) => add(0, *features, bytemuck::cast_slice(values)),
+            Inputs::U8(bytes) => add(1, *features, bytes),
+        }
+        match &**targets {
+            Targets::Labels { labels, classes } => add(2, *classes, bytemuck::cast_slice(labels)),
+            Targets::Values { values, outputs } => add(3, *outputs, bytemuck::cast_slice(values)),
+        }
+        hasher.finalize()
+    }
+
     /// Refuses targets that a cost has no meaning for. Class labels suit every cost.
     pub(crate) fn suits(&self, call: &str, cost: crate::Cost) -> Result<()> {
         match self.targets() {

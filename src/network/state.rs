@@ -6,7 +6,7 @@ use super::Network;
 use crate::Cost;
 use crate::backend::{Engine, Slot};
 use crate::error::Result;
-use crate::plan::{Goal, Request, Role, Source, Update};
+use crate::plan::{Goal, Limits, Request, Role, Source, Update};
 use crate::session::{self, Session, Shared};
 
 /// Prepared plans that a network keeps for calls with rows of its own.
@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) moments: Moments,
     /// The most recently used first.
     pub(super) sessions: VecDeque<(Key, Session)>,
+    /// Rises whenever the parameters may have changed.
+    pub(super) version: u64,
 }
 
 /// What a kept session is for.
@@ -65,7 +67,9 @@ impl State {
         }
         let source = Source::Direct;
         let Key { goal, cost, update } = key;
-        let limits = net.device.limits();
+        // The host's copy of a network on a GPU keeps to nobody's limits.
+        let is_copy = self.engine.is_immediate() && net.device.kind() != "cpu";
+        let limits = if is_copy { Limits::HOST } else { net.device.limits() };
         let dropout = net.dropout();
         let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits, update, dropout };
         let shared = self.shared();

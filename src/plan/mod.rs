@@ -30,7 +30,8 @@ use builder::Builder;
 pub use crate::optimizer::{Rule, Update};
 
 /// How finely a step is cut into kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PlanKind {
     /// One kernel a symbol of the equations: matrix product, activation, activation-prime, Hadamard product, outer products,
