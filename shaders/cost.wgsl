@@ -1,11 +1,12 @@
 // cost.wgsl: the cost, its derivative, and the count of right answers.
-//   B = rows, O = outputs; live = control[1], the rows of this mini-batch that hold an example
+//   B = rows, O = outputs; live = control[1], the rows of this mini-batch that hold an example; y (B,O), then weights (B) if
+//   p.format says that rows have them, else weight[b] = 1
 //
-// cost_derivative : g[b,j] = slope(a[b,j], y[b,j]) / live, 0 past live; the slope is a - y, that of huber at most 1, of absolute its sign
+// cost_derivative : g[b,j] = weight[b] slope(a[b,j], y[b,j]) / live, 0 past live; the slope is a - y, that of huber at most 1, of absolute its sign
 //                                                                            a, y (B,O) -> g (B,O)         overwrites
 //                   (equation 6's first factor; for the cross-entropies, where f' cancels, already the output error;
 //                   the one place where the mean over the rows is taken)
-// cost_value      : c[b] = sum_j term(z[b,j], a[b,j], y[b,j]), 0 past live   z, a, y (B,O) -> c (B)        overwrites
+// cost_value      : c[b] = weight[b] sum_j term(z[b,j], a[b,j], y[b,j]), 0 past live   z, a, y (B,O) -> c (B)        overwrites
 // count_right     : n[b] = 1 if argmax a[b] = argmax y[b], 0 past live       a, y (B,O) -> n (B)           overwrites
 // tally           : scores[2 step] = sum_b c[b], scores[2 step + 1] = sum_b n[b]   c, n (B) -> two a step      overwrites
 //                   then, if p.count is 1, control moves on to the next mini-batch: step + 1, and its live rows
@@ -25,7 +26,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
@@ -37,7 +38,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> z: array<f32>;
 @group(0) @binding(5) var<storage, read_write> row_cost: array<f32>;
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -47,7 +48,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
+// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
 }
@@ -82,7 +83,7 @@ fn has_f_prime() -> bool {
 }
 // -- end of the cost of one output --
 
-// -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
+// -- one row's cost and answer; the same text stands in cost.wgsl and output_error.wgsl, and a test compares them --
 var<workgroup> part: array<f32, 64>;
 var<workgroup> best_a: array<u32, 64>;
 var<workgroup> best_y: array<u32, 64>;
@@ -168,6 +169,12 @@ fn row_right_of(first: u32, lane: u32) -> u32 {
     workgroupBarrier();
     return right;
 }
+
+// The weight of a row: the numbers after the targets, where rows have weights.
+fn weight_of(row: u32) -> f32 {
+    if (p.format < 16u) { return 1.0; }
+    return y[p.rows * p.outputs + row];
+}
 // -- end of one row's cost and answer --
 
 @compute @workgroup_size(64, 1, 1)
@@ -175,7 +182,7 @@ fn cost_value(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
               @builtin(local_invocation_index) lane: u32) {
     let row = group.y * groups.x + group.x;
     if (row >= p.rows) { return; }
-    let sum = row_cost_of(row * p.outputs, lane);
+    let sum = row_cost_of(row * p.outputs, lane) * weight_of(row);
     if (lane == 0u) { row_cost[row] = select(0.0, sum, row < control[1]); }
 }
 
@@ -198,7 +205,7 @@ fn cost_derivative(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     let e = (group.y * groups.x + group.x) * 64u + lane;
     if (e >= p.count) { return; }
     var g = 0.0;
-    if (e / p.outputs < control[1]) { g = cost_slope(a[e], y[e]) / f32(control[1]); }
+    if (e / p.outputs < control[1]) { g = cost_slope(a[e], y[e]) / f32(control[1]) * weight_of(e / p.outputs); }
     derivative[e] = g;
 }
 

@@ -5,7 +5,9 @@
 //          inputs (n,I), targets (n,O), order (n) -> x (B,I), y (B,O)                                         overwrites
 //          rows at or past the live count are set to 0, so that a ragged last batch adds nothing
 //          p.format is that of the inputs plus 4 times that of the targets; 0: f32 bits; 1: four u8 a word, each worth 1/255;
-//          2: one class label a row, one-hot here
+//          2: one class label a row; here its column is the number whose bits are p.k_begin, and the others that of p.b: 1 and 0,
+//          unless labels are smoothed
+//          from 16 on, a weight follows for each row: targets (n,O), weights (n) -> y (B,O), weights (B)
 //
 // Twin: src/cpu/data.rs, functions of the same names. Change both or neither.
 // Grid: one invocation four columns of a row, 64 a workgroup, folded into y.
@@ -20,7 +22,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
@@ -38,7 +40,7 @@ struct Params {
 fn gather(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) lane: u32) {
     let of_inputs = (p.inputs + 3u) / 4u;
-    let of_targets = (p.outputs + 3u) / 4u;
+    let of_targets = (p.outputs + p.format / 16u + 3u) / 4u;
     let e = (group.y * groups.x + group.x) * 64u + lane;
     let r = e / (of_inputs + of_targets);
     if (r >= p.rows) { return; }
@@ -60,14 +62,20 @@ fn gather(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
         }
     } else {
         let first = 4u * (quad - of_inputs);
+        let labels = (p.format & 8u) != 0u;
         for (var c = first; c < min(first + 4u, p.outputs); c++) {
             var value = 0.0;
-            if (live && p.format >= 8u) {
-                value = select(0.0, 1.0, targets[example] == c);
+            if (live && labels) {
+                value = bitcast<f32>(select(p.b, p.k_begin, targets[example] == c));
             } else if (live) {
                 value = bitcast<f32>(targets[example * p.outputs + c]);
             }
             y[r * p.outputs + c] = value;
+        }
+        if (p.format >= 16u && first + 4u > p.outputs) {
+            var weight = 0.0;
+            if (live) { weight = bitcast<f32>(targets[control[2] * select(p.outputs, 1u, labels) + example]); }
+            y[p.rows * p.outputs + r] = weight;
         }
     }
 }

@@ -2,18 +2,17 @@
 //   B = rows, I = inputs, O = outputs; w (O,I) and the bias (O) are in the parameter arena at p.w and p.b
 //
 // dense_forward  : z = a w^T + b, out = f(z)                          a (B,I) -> z, out (B,O)              (equation 2)
-// output_error   : delta = (a - y) (.) f'(z) / live (f' not with the cross-entropies; a - y as cost_slope has it), the row's cost, and whether it is right
-//                                                                     z, a, y (B,O) -> delta (B,O), c, n (B)       (BP1)
 // dense_backward : delta_l = (delta w) (.) f'(z_l)                    delta (B,O), z_l, a_l (B,I) -> delta_l (B,I) (BP2)
 // dense_gradient : dw = delta^T a, db = sum_b delta[b]                delta (B,O), a (B,I) -> gradients     (BP3, BP4)
 // dense_update   : the optimiser's step with these gradients          delta (B,O), a (B,I) -> params, state
 //                  (in the last two the bias is column I of a, where a is 1)
 //
-// All but output_error do the terms k_begin <= k < k_end of their sums, as in matmul.wgsl; f' is applied with the last part,
+// All do the terms k_begin <= k < k_end of their sums, as in matmul.wgsl; f' is applied with the last part,
 // and f with every part (the last one counts); dense_update has no parts. Otherwise they overwrite; dense_update adds to the parameters.
-// Sum order: fixed (k ascending within a tile of 8, tiles ascending; rows as in cost.wgsl).
+// Sum order: fixed (k ascending; with a SIDE of 4, group g of four has the terms k = g mod 4 of each block of 16, ascending, and the
+// groups are added in order).
 // Twin: src/cpu/dense.rs, functions of the same names. Change both or neither.
-// Grid: one 8x8 workgroup a tile of the result, tiles in row-major order, folded into y; output_error: 64 lanes a row.
+// Grid: one workgroup of 64 a tile of the result, tiles in row-major order, folded into y.
 
 struct Params {
     rows: u32,        // B: rows a mini-batch can hold
@@ -25,13 +24,13 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -41,7 +40,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
 fn exp_down(x: f32) -> f32 {
     return select(exp(x), 0.0, x < -87.33654);
@@ -78,7 +77,7 @@ fn gelu_argument(z: f32) -> vec2<f32> {
 }
 // -- end of elementary functions --
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
@@ -131,16 +130,87 @@ fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
 }
 // -- end of the activations --
 
-const TILE: u32 = 8u;
-var<workgroup> tile_l: array<array<f32, 8>, 8>; // [row of the result][k]
-var<workgroup> tile_r: array<array<f32, 8>, 8>; // [k][column of the result]
+// A workgroup computes a tile of the result, a lane 1, 2 or 4 blocks of 4 x 4 of it in registers: what it loads from workgroup memory
+// is used four or eight times. The tile has SIDE x 4 ROW_QUADS rows and SIDE x 4 COLUMN_QUADS columns: up to 64 x 64. With a SIDE
+// of 4, for small results, there are 16 lanes for the tile, four times: each group of 16 has every fourth term of the sum, and then
+// one row of each block, which it adds up from the four groups in their order.
+override SIDE: u32 = 8u;         // 8 or 4
+override ROW_QUADS: u32 = 1u;    // 1 or 2, with a SIDE of 4 only 1
+override COLUMN_QUADS: u32 = 1u; // the same
 
-fn tile_product(y: u32, x: u32) -> f32 {
-    var sum = 0.0;
-    for (var k = 0u; k < TILE; k++) {
-        sum += tile_l[y][k] * tile_r[k][x];
+const LANES: u32 = 64u;
+const DEPTH: u32 = 16u; // terms of the sum that are in workgroup memory at a time
+var<workgroup> tile_l: array<vec4<f32>, 256>; // [k][four rows of the result, their place mixed with k: see quad_at]
+var<workgroup> tile_r: array<vec4<f32>, 256>; // [k][four columns]
+
+// Where a lane is: its first row and column in the tile in quads, and its group.
+struct Place {
+    row: u32,
+    column: u32,
+    group: u32,
+}
+
+fn place_of(lane: u32) -> Place {
+    let at = lane % (SIDE * SIDE);
+    return Place(at / SIDE, at % SIDE, lane / (SIDE * SIDE));
+}
+
+// Where a quad of term k is. Lanes that write the same quad of several terms at once get different banks of memory this way, and so
+// do those that read several quads of one term.
+fn quad_at(k: u32, quad: u32) -> u32 {
+    return k * 16u + (quad ^ k);
+}
+
+// The first row and column of this workgroup's tile in a result of so many columns; past the end for what the grid has too many.
+fn tile_origin(group: vec3<u32>, groups: vec3<u32>, columns: u32) -> vec2<u32> {
+    let wide = 4u * SIDE * COLUMN_QUADS;
+    let tiles_x = (columns + wide - 1u) / wide;
+    let tile = group.y * groups.x + group.x;
+    return vec2(tile / tiles_x * (4u * SIDE * ROW_QUADS), tile % tiles_x * wide);
+}
+
+// A lane's blocks, each as its four rows: [half of the tile's rows][half of its columns].
+struct Sums {
+    s00: mat4x4<f32>,
+    s01: mat4x4<f32>,
+    s10: mat4x4<f32>,
+    s11: mat4x4<f32>,
+}
+
+fn outer(l: vec4<f32>, r: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(l.x * r, l.y * r, l.z * r, l.w * r);
+}
+
+// sums += the products of the terms that are in workgroup memory.
+fn add_products(sums: ptr<function, Sums>, at: Place) {
+    for (var k = at.group; k < DEPTH; k += LANES / (SIDE * SIDE)) {
+        let l0 = tile_l[quad_at(k, at.row)];
+        let r0 = tile_r[quad_at(k, at.column)];
+        (*sums).s00 += outer(l0, r0);
+        if (COLUMN_QUADS > 1u) {
+            let r1 = tile_r[quad_at(k, at.column + SIDE)];
+            (*sums).s01 += outer(l0, r1);
+            if (ROW_QUADS > 1u) { (*sums).s11 += outer(tile_l[quad_at(k, at.row + SIDE)], r1); }
+        }
+        if (ROW_QUADS > 1u) { (*sums).s10 += outer(tile_l[quad_at(k, at.row + SIDE)], r0); }
     }
-    return sum;
+}
+
+// With a SIDE of 4: the row of the lane's block that its group is to finish, summed over the groups. All lanes call it.
+fn row_of_groups(sums: Sums, at: Place, lane: u32) -> vec4<f32> {
+    tile_l[4u * lane] = sums.s00[0];
+    tile_l[4u * lane + 1u] = sums.s00[1];
+    tile_l[4u * lane + 2u] = sums.s00[2];
+    tile_l[4u * lane + 3u] = sums.s00[3];
+    workgroupBarrier();
+    let first = 4u * (lane % 16u) + at.group;
+    return ((tile_l[first] + tile_l[first + 64u]) + tile_l[first + 128u]) + tile_l[first + 192u];
+}
+
+// Four indices from first on; the last valid one again for those that are not below count: loads need no mask then, and what they
+// bring is not stored.
+fn clamped(first: u32, count: u32) -> vec4<u32> {
+    return min(vec4(first, first + 1u, first + 2u, first + 3u), vec4(count - 1u));
 }
 
 @group(0) @binding(1) var<storage, read> below: array<f32>;   // a_{l-1} (B,I)
@@ -148,189 +218,64 @@ fn tile_product(y: u32, x: u32) -> f32 {
 @group(0) @binding(3) var<storage, read_write> z_out: array<f32>;
 @group(0) @binding(4) var<storage, read_write> a_out: array<f32>;
 
-@compute @workgroup_size(8, 8, 1)
-fn dense_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                 @builtin(local_invocation_id) local: vec3<u32>) {
-    let tiles_x = (p.outputs + TILE - 1u) / TILE;
-    let tile = group.y * groups.x + group.x;
-    let b = tile / tiles_x * TILE + local.y;
-    let o = tile % tiles_x * TILE + local.x;
-    let o_load = tile % tiles_x * TILE + local.y; // w is (O,I): rows of w become columns of the result
-    var sum = 0.0;
-    for (var k0 = p.k_begin; k0 < p.k_end; k0 += TILE) {
-        let k = k0 + local.x;
-        var l = 0.0;
-        var r = 0.0;
-        if (b < p.rows && k < p.k_end) { l = below[b * p.inputs + k]; }
-        if (o_load < p.outputs && k < p.k_end) { r = params[p.w + o_load * p.inputs + k]; }
-        tile_l[local.y][local.x] = l;
-        tile_r[local.x][local.y] = r;
-        workgroupBarrier();
-        sum += tile_product(local.y, local.x);
-        workgroupBarrier();
-    }
-    if (b < p.rows && o < p.outputs) {
-        let at = b * p.outputs + o;
-        var start = 0.0;
-        if (p.k_begin == 0u) { start = params[p.b + o]; } else { start = z_out[at]; }
-        let weighted = start + sum;
-        z_out[at] = weighted;
-        a_out[at] = f(p.activation, weighted);
-    }
+fn forward_element(b: u32, o: u32, sum: f32) {
+    if (b >= p.rows || o >= p.outputs) { return; }
+    let at = b * p.outputs + o;
+    var start = 0.0;
+    if (p.k_begin == 0u) { start = params[p.b + o]; } else { start = z_out[at]; }
+    let weighted = start + sum;
+    z_out[at] = weighted;
+    a_out[at] = f(p.activation, weighted);
 }
 
-@group(0) @binding(1) var<storage, read> control: array<u32>; // [0] step, [1] live rows
-@group(0) @binding(2) var<storage, read> y: array<f32>;
-@group(0) @binding(3) var<storage, read> a: array<f32>;
-@group(0) @binding(4) var<storage, read> z: array<f32>;
-@group(0) @binding(5) var<storage, read_write> delta_out: array<f32>;
-@group(0) @binding(6) var<storage, read_write> row_cost: array<f32>;
-@group(0) @binding(7) var<storage, read_write> row_right: array<u32>;
-
-// -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
-fn is_nan(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
+fn forward_row(b: u32, o: u32, sums: vec4<f32>) {
+    forward_element(b, o, sums.x);
+    forward_element(b, o + 1u, sums.y);
+    forward_element(b, o + 2u, sums.z);
+    forward_element(b, o + 3u, sums.w);
 }
 
-// One output's part of the cost.
-fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
-    switch (p.cost) {
-        case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
-        case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
-        case 2u: { return yj * ((log_sum.x - zj) + log_sum.y); }
-        case 3u: {
-            let r = abs(aj - yj);
-            return select(r - 0.5, 0.5 * (r * r), r <= 1.0);
-        }
-        default: { return abs(aj - yj); }
-    }
+fn forward_block(b: u32, o: u32, sums: mat4x4<f32>) {
+    forward_row(b, o, sums[0]);
+    forward_row(b + 1u, o, sums[1]);
+    forward_row(b + 2u, o, sums[2]);
+    forward_row(b + 3u, o, sums[3]);
 }
-
-// The slope of that along the activation; of the cross-entropies, times f', which cancels. A NaN is passed on.
-fn cost_slope(aj: f32, yj: f32) -> f32 {
-    var r = aj - yj;
-    if (p.cost >= 3u) {
-        if (r > select(1.0, 0.0, p.cost == 4u)) { r = 1.0; }
-        if (r < select(-1.0, 0.0, p.cost == 4u)) { r = -1.0; }
-    }
-    return r;
-}
-
-// Whether f' is a factor of the output error.
-fn has_f_prime() -> bool {
-    return p.cost == 0u || p.cost >= 3u;
-}
-// -- end of the cost of one output --
-
-// -- one row's cost and answer; the same text stands in cost.wgsl and dense.wgsl, and a test compares them --
-var<workgroup> part: array<f32, 64>;
-var<workgroup> best_a: array<u32, 64>;
-var<workgroup> best_y: array<u32, 64>;
-var<workgroup> spoilt: array<u32, 64>; // 1 where a NaN was met: such a row is never a right answer
-
-// m = max_k z_k and ln sum_k e^(z_k - m) of the row that starts at first; added up here, they would lose what the smaller one
-// has to say. All 64 lanes call it.
-fn log_sum_exp(first: u32, lane: u32) -> vec2<f32> {
-    var largest = -3.4e38;
-    for (var j = lane; j < p.outputs; j += 64u) { largest = max(largest, z[first + j]); }
-    part[lane] = largest;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if (lane < half) { part[lane] = max(part[lane], part[lane + half]); }
-        workgroupBarrier();
-    }
-    let m = part[0];
-    workgroupBarrier();
-    var sum = 0.0;
-    for (var j = lane; j < p.outputs; j += 64u) { sum += exp(z[first + j] - m); }
-    let total = row_sum(sum, lane);
-    return vec2(m, log(total));
-}
-
-// The sum of one number a lane, by a fixed tree. All 64 lanes call it; each gets the sum.
-fn row_sum(x: f32, lane: u32) -> f32 {
-    part[lane] = x;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if (lane < half) { part[lane] += part[lane + half]; }
-        workgroupBarrier();
-    }
-    let total = part[0];
-    workgroupBarrier();
-    return total;
-}
-
-// The cost of the row that starts at first. All 64 lanes call it.
-fn row_cost_of(first: u32, lane: u32) -> f32 {
-    var log_sum = vec2(0.0, 0.0);
-    if (p.cost == 2u) { log_sum = log_sum_exp(first, lane); }
-    var sum = 0.0;
-    for (var j = lane; j < p.outputs; j += 64u) {
-        sum += cost_term(z[first + j], a[first + j], y[first + j], log_sum);
-    }
-    return row_sum(sum, lane);
-}
-
-// 1 if the largest output is where the target is largest (the first of equals), else 0; with one output, if both lie on the
-// same side of the middle of its range. All 64 lanes call it.
-fn row_right_of(first: u32, lane: u32) -> u32 {
-    if (p.outputs == 1u) {
-        let middle = select(0.5, 0.0, p.activation == 1u);
-        let same = (a[first] >= middle) == (y[first] >= middle);
-        return select(0u, 1u, same && !is_nan(a[first]));
-    }
-    var top_a = first + lane;
-    var top_y = first + lane;
-    var nan = 0u;
-    for (var j = lane; j < p.outputs; j += 64u) {
-        if (is_nan(a[first + j])) { nan = 1u; }
-        if (a[first + j] > a[top_a]) { top_a = first + j; }
-        if (y[first + j] > y[top_y]) { top_y = first + j; }
-    }
-    best_a[lane] = top_a;
-    best_y[lane] = top_y;
-    spoilt[lane] = nan;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        let other = lane + half;
-        if (lane < half && other < p.outputs) {
-            let pa = best_a[lane];
-            let qa = best_a[other];
-            if (a[qa] > a[pa] || (a[qa] == a[pa] && qa < pa)) { best_a[lane] = qa; }
-            let py = best_y[lane];
-            let qy = best_y[other];
-            if (y[qy] > y[py] || (y[qy] == y[py] && qy < py)) { best_y[lane] = qy; }
-            spoilt[lane] = max(spoilt[lane], spoilt[other]);
-        }
-        workgroupBarrier();
-    }
-    let right = select(0u, 1u, best_a[0] == best_y[0] && spoilt[0] == 0u);
-    workgroupBarrier();
-    return right;
-}
-// -- end of one row's cost and answer --
 
 @compute @workgroup_size(64, 1, 1)
-fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
-    if (row >= p.rows) { return; } // the same for the whole workgroup
-    let first = row * p.outputs;
-    let live = row < control[1];
-    for (var j = first + lane; j < first + p.outputs; j += 64u) {
-        var delta = 0.0;
-        if (live) {
-            delta = cost_slope(a[j], y[j]) / f32(control[1]);
-            if (has_f_prime()) { delta *= f_prime(p.activation, z[j], a[j]); }
+fn dense_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                 @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, p.outputs);
+    let at = place_of(lane);
+    var sums = Sums();
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += DEPTH) {
+        // Neighbouring lanes load neighbouring terms.
+        let k = k0 + lane % DEPTH;
+        let term = min(k, p.k_end - 1u);
+        for (var q = lane / DEPTH; q < SIDE * ROW_QUADS; q += LANES / DEPTH) {
+            let b = clamped(origin.x + 4u * q, p.rows) * p.inputs + term;
+            let l = vec4(below[b.x], below[b.y], below[b.z], below[b.w]);
+            tile_l[quad_at(lane % DEPTH, q)] = select(vec4(0.0), l, k < p.k_end);
         }
-        delta_out[j] = delta;
+        for (var q = lane / DEPTH; q < SIDE * COLUMN_QUADS; q += LANES / DEPTH) {
+            let o = p.w + clamped(origin.y + 4u * q, p.outputs) * p.inputs + term; // w is (O,I): its rows become columns of the result
+            let r = vec4(params[o.x], params[o.y], params[o.z], params[o.w]);
+            tile_r[quad_at(lane % DEPTH, q)] = select(vec4(0.0), r, k < p.k_end);
+        }
+        workgroupBarrier();
+        add_products(&sums, at);
+        workgroupBarrier();
     }
-    let cost = row_cost_of(first, lane);
-    let right = row_right_of(first, lane);
-    if (lane == 0u) {
-        row_cost[row] = select(0.0, cost, live);
-        row_right[row] = select(0u, right, live);
+    let b = origin.x + 4u * at.row;
+    let o = origin.y + 4u * at.column;
+    if (SIDE == 4u) {
+        forward_row(b + at.group, o, row_of_groups(sums, at, lane));
+        return;
     }
+    forward_block(b, o, sums.s00);
+    if (COLUMN_QUADS > 1u) { forward_block(b, o + 4u * SIDE, sums.s01); }
+    if (ROW_QUADS > 1u) { forward_block(b + 4u * SIDE, o, sums.s10); }
+    if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { forward_block(b + 4u * SIDE, o + 4u * SIDE, sums.s11); }
 }
 
 @group(0) @binding(1) var<storage, read> delta: array<f32>;     // delta_{l+1} (B,O)
@@ -338,71 +283,134 @@ fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
 @group(0) @binding(4) var<storage, read> a_here: array<f32>;    // a_l (B,I)
 @group(0) @binding(5) var<storage, read_write> delta_here: array<f32>;
 
-@compute @workgroup_size(8, 8, 1)
+fn backward_element(b: u32, i: u32, sum: f32) {
+    if (b >= p.rows || i >= p.inputs) { return; }
+    let at = b * p.inputs + i;
+    var error = sum;
+    if (p.k_begin != 0u) { error += delta_here[at]; }
+    if (p.k_end == p.outputs) { error *= f_prime(p.activation, z_here[at], a_here[at]); }
+    delta_here[at] = error;
+}
+
+fn backward_row(b: u32, i: u32, sums: vec4<f32>) {
+    backward_element(b, i, sums.x);
+    backward_element(b, i + 1u, sums.y);
+    backward_element(b, i + 2u, sums.z);
+    backward_element(b, i + 3u, sums.w);
+}
+
+fn backward_block(b: u32, i: u32, sums: mat4x4<f32>) {
+    backward_row(b, i, sums[0]);
+    backward_row(b + 1u, i, sums[1]);
+    backward_row(b + 2u, i, sums[2]);
+    backward_row(b + 3u, i, sums[3]);
+}
+
+@compute @workgroup_size(64, 1, 1)
 fn dense_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                  @builtin(local_invocation_id) local: vec3<u32>) {
-    let tiles_x = (p.inputs + TILE - 1u) / TILE;
-    let tile = group.y * groups.x + group.x;
-    let b = tile / tiles_x * TILE + local.y;
-    let i = tile % tiles_x * TILE + local.x;
-    var sum = 0.0;
-    for (var k0 = p.k_begin; k0 < p.k_end; k0 += TILE) {
-        var l = 0.0;
-        var r = 0.0;
-        if (b < p.rows && k0 + local.x < p.k_end) { l = delta[b * p.outputs + k0 + local.x]; }
-        if (i < p.inputs && k0 + local.y < p.k_end) { r = params[p.w + (k0 + local.y) * p.inputs + i]; }
-        tile_l[local.y][local.x] = l;
-        tile_r[local.y][local.x] = r;
+                  @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, p.inputs);
+    let at = place_of(lane);
+    var sums = Sums();
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += DEPTH) {
+        let k = k0 + lane % DEPTH;
+        for (var q = lane / DEPTH; q < SIDE * ROW_QUADS; q += LANES / DEPTH) {
+            let b = clamped(origin.x + 4u * q, p.rows) * p.outputs + min(k, p.k_end - 1u);
+            let l = vec4(delta[b.x], delta[b.y], delta[b.z], delta[b.w]);
+            tile_l[quad_at(lane % DEPTH, q)] = select(vec4(0.0), l, k < p.k_end);
+        }
+        // Neighbouring lanes load neighbouring columns.
+        for (var n = lane; n < DEPTH * SIDE * COLUMN_QUADS; n += LANES) {
+            let q = n % (SIDE * COLUMN_QUADS);
+            let term = n / (SIDE * COLUMN_QUADS);
+            let i = p.w + min(k0 + term, p.k_end - 1u) * p.inputs + clamped(origin.y + 4u * q, p.inputs);
+            let r = vec4(params[i.x], params[i.y], params[i.z], params[i.w]);
+            tile_r[quad_at(term, q)] = select(vec4(0.0), r, k0 + term < p.k_end);
+        }
         workgroupBarrier();
-        sum += tile_product(local.y, local.x);
+        add_products(&sums, at);
         workgroupBarrier();
     }
-    if (b < p.rows && i < p.inputs) {
-        let at = b * p.inputs + i;
-        if (p.k_begin != 0u) { sum += delta_here[at]; }
-        if (p.k_end == p.outputs) { sum *= f_prime(p.activation, z_here[at], a_here[at]); }
-        delta_here[at] = sum;
+    let b = origin.x + 4u * at.row;
+    let i = origin.y + 4u * at.column;
+    if (SIDE == 4u) {
+        backward_row(b + at.group, i, row_of_groups(sums, at, lane));
+        return;
     }
+    backward_block(b, i, sums.s00);
+    if (COLUMN_QUADS > 1u) { backward_block(b, i + 4u * SIDE, sums.s01); }
+    if (ROW_QUADS > 1u) { backward_block(b + 4u * SIDE, i, sums.s10); }
+    if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { backward_block(b + 4u * SIDE, i + 4u * SIDE, sums.s11); }
 }
 
 @group(0) @binding(2) var<storage, read> a_below: array<f32>;   // a_{l-1} (B,I)
 @group(0) @binding(3) var<storage, read_write> gradients: array<f32>;
 
-// (delta^T [a 1])[o,i] over the rows k_begin..k_end, for this invocation's element of this workgroup's tile.
-fn gradient_tile(tile: u32, tiles_x: u32, local: vec3<u32>) -> f32 {
-    let i = tile % tiles_x * TILE + local.x;
-    let o_load = tile / tiles_x * TILE + local.x; // delta is (B,O): its columns become rows of the result
-    var sum = 0.0;
-    for (var k0 = p.k_begin; k0 < p.k_end; k0 += TILE) {
-        let k = k0 + local.y;
-        var l = 0.0;
-        var r = 0.0;
-        if (o_load < p.outputs && k < p.k_end) { l = delta[k * p.outputs + o_load]; }
-        if (i < p.inputs && k < p.k_end) { r = a_below[k * p.inputs + i]; }
-        if (i == p.inputs && k < p.k_end) { r = 1.0; }
-        tile_l[local.x][local.y] = l;
-        tile_r[local.y][local.x] = r;
+// (delta^T [a 1]) over the rows k_begin..k_end, for this workgroup's tile; column I of a is 1. All lanes call it.
+fn gradient_sums(origin: vec2<u32>, at: Place, lane: u32) -> Sums {
+    var sums = Sums();
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += DEPTH) {
+        for (var n = lane; n < DEPTH * SIDE * ROW_QUADS; n += LANES) {
+            let q = n % (SIDE * ROW_QUADS);
+            let k = k0 + n / (SIDE * ROW_QUADS);
+            let o = min(k, p.k_end - 1u) * p.outputs + clamped(origin.x + 4u * q, p.outputs); // columns of delta become rows of the result
+            let l = vec4(delta[o.x], delta[o.y], delta[o.z], delta[o.w]);
+            tile_l[quad_at(k - k0, q)] = select(vec4(0.0), l, k < p.k_end);
+        }
+        for (var n = lane; n < DEPTH * SIDE * COLUMN_QUADS; n += LANES) {
+            let q = n % (SIDE * COLUMN_QUADS);
+            let k = k0 + n / (SIDE * COLUMN_QUADS);
+            let first = origin.y + 4u * q;
+            let i = min(k, p.k_end - 1u) * p.inputs + clamped(first, p.inputs);
+            let a = vec4(a_below[i.x], a_below[i.y], a_below[i.z], a_below[i.w]);
+            let bias = vec4(first, first + 1u, first + 2u, first + 3u) == vec4(p.inputs);
+            tile_r[quad_at(k - k0, q)] = select(vec4(0.0), select(a, vec4(1.0), bias), k < p.k_end);
+        }
         workgroupBarrier();
-        sum += tile_product(local.y, local.x);
+        add_products(&sums, at);
         workgroupBarrier();
     }
-    return sum;
+    return sums;
 }
 
-@compute @workgroup_size(8, 8, 1)
+fn gradient_element(o: u32, i: u32, sum: f32) {
+    if (o >= p.outputs || i > p.inputs) { return; }
+    let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
+    var start = 0.0;
+    if (p.k_begin != 0u) { start = gradients[at]; }
+    gradients[at] = start + sum;
+}
+
+fn gradient_row(o: u32, i: u32, sums: vec4<f32>) {
+    gradient_element(o, i, sums.x);
+    gradient_element(o, i + 1u, sums.y);
+    gradient_element(o, i + 2u, sums.z);
+    gradient_element(o, i + 3u, sums.w);
+}
+
+fn gradient_block(o: u32, i: u32, sums: mat4x4<f32>) {
+    gradient_row(o, i, sums[0]);
+    gradient_row(o + 1u, i, sums[1]);
+    gradient_row(o + 2u, i, sums[2]);
+    gradient_row(o + 3u, i, sums[3]);
+}
+
+@compute @workgroup_size(64, 1, 1)
 fn dense_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                  @builtin(local_invocation_id) local: vec3<u32>) {
-    let tiles_x = (p.inputs + TILE) / TILE; // I + 1 columns
-    let tile = group.y * groups.x + group.x;
-    let sum = gradient_tile(tile, tiles_x, local);
-    let o = tile / tiles_x * TILE + local.y;
-    let i = tile % tiles_x * TILE + local.x;
-    if (o < p.outputs && i <= p.inputs) {
-        let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-        var start = 0.0;
-        if (p.k_begin != 0u) { start = gradients[at]; }
-        gradients[at] = start + sum;
+                  @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, p.inputs + 1u);
+    let at = place_of(lane);
+    let sums = gradient_sums(origin, at, lane);
+    let o = origin.x + 4u * at.row;
+    let i = origin.y + 4u * at.column;
+    if (SIDE == 4u) {
+        gradient_row(o + at.group, i, row_of_groups(sums, at, lane));
+        return;
     }
+    gradient_block(o, i, sums.s00);
+    if (COLUMN_QUADS > 1u) { gradient_block(o, i + 4u * SIDE, sums.s01); }
+    if (ROW_QUADS > 1u) { gradient_block(o + 4u * SIDE, i, sums.s10); }
+    if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { gradient_block(o + 4u * SIDE, i + 4u * SIDE, sums.s11); }
 }
 
 @group(0) @binding(3) var<storage, read> hyper: array<f32>;     // HYPER numbers a step
@@ -491,18 +499,42 @@ fn remember(e: u32, arena: u32, at: Moved) {
 }
 // -- end of the optimisers --
 
-@compute @workgroup_size(8, 8, 1)
+fn update_element(o: u32, i: u32, sum: f32) {
+    if (o >= p.outputs || i > p.inputs) { return; }
+    let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
+    let next = moved(p.rule, HYPER * now[0], remembered(at, p.count, weights[at]), sum, i < p.inputs);
+    weights[at] = next.w;
+    remember(at, p.count, next);
+}
+
+fn update_row(o: u32, i: u32, sums: vec4<f32>) {
+    update_element(o, i, sums.x);
+    update_element(o, i + 1u, sums.y);
+    update_element(o, i + 2u, sums.z);
+    update_element(o, i + 3u, sums.w);
+}
+
+fn update_block(o: u32, i: u32, sums: mat4x4<f32>) {
+    update_row(o, i, sums[0]);
+    update_row(o + 1u, i, sums[1]);
+    update_row(o + 2u, i, sums[2]);
+    update_row(o + 3u, i, sums[3]);
+}
+
+@compute @workgroup_size(64, 1, 1)
 fn dense_update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                @builtin(local_invocation_id) local: vec3<u32>) {
-    let tiles_x = (p.inputs + TILE) / TILE; // I + 1 columns
-    let tile = group.y * groups.x + group.x;
-    let sum = gradient_tile(tile, tiles_x, local);
-    let o = tile / tiles_x * TILE + local.y;
-    let i = tile % tiles_x * TILE + local.x;
-    if (o < p.outputs && i <= p.inputs) {
-        let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-        let next = moved(p.rule, HYPER * now[0], remembered(at, p.count, weights[at]), sum, i < p.inputs);
-        weights[at] = next.w;
-        remember(at, p.count, next);
+                @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, p.inputs + 1u);
+    let at = place_of(lane);
+    let sums = gradient_sums(origin, at, lane);
+    let o = origin.x + 4u * at.row;
+    let i = origin.y + 4u * at.column;
+    if (SIDE == 4u) {
+        update_row(o + at.group, i, row_of_groups(sums, at, lane));
+        return;
     }
+    update_block(o, i, sums.s00);
+    if (COLUMN_QUADS > 1u) { update_block(o, i + 4u * SIDE, sums.s01); }
+    if (ROW_QUADS > 1u) { update_block(o + 4u * SIDE, i, sums.s10); }
+    if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { update_block(o + 4u * SIDE, i + 4u * SIDE, sums.s11); }
 }

@@ -5,12 +5,12 @@
 // persistent : p.count times, or to the end of the epoch:
 //                x, y = examples order[step * B + r], as in data.wgsl                     (rows past the live count are 0)
 //                z_l = a_{l-1} w_l^T + b_l, a_l = f(z_l), l = 1..L                        (equation 2)
-//                delta_L = (a_L - y) (.) f'(z_L) / live (f' only with the quadratic cost) (BP1)
-//                scores[2 step], scores[2 step + 1] = cost of the rows, rows that are right
+//                delta_L = weight (a_L - y) (.) f'(z_L) / live (f' not with the cross-entropies) (BP1)
+//                scores[2 step], scores[2 step + 1] = cost of the rows, each times its weight; rows that are right
 //                delta_{l-1} = (delta_l w_l) (.) f'(z_{l-1}), then
 //                w_l and b_l as the optimiser moves them, from the gradients delta_l^T a_{l-1} and sum_b delta_l[b], l = L..1
 //                                                                                         (BP2, BP3, BP4)
-//              inputs (n,I), targets (n,O), walk, hyper -> params, state, scores; adds to params and state, overwrites its own part of scores;
+//              inputs (n,I), targets (n,O), weights (n) after them if p.format says so, walk, hyper -> params, state, scores; adds to params and state, overwrites its own part of scores;
 //              walk's step and live rows move on; work is scratch
 //
 // A workgroup has a network for itself, so a barrier of the workgroup is all that keeps the phases in order; a phase hands its
@@ -30,12 +30,13 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label (one-hot)
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
 @group(0) @binding(0) var<uniform> p: Params;
-// Here inputs and outputs are those of the whole network, k_end is its number of layers, w is N, count is the steps to do.
+// Here inputs and outputs are those of the whole network, k_end is its number of layers, w is N, count is the steps to do; b and
+// k_begin are the bits of what a label is, as in data.wgsl.
 
 override LANES: u32 = 64u; // invocations of a workgroup
 override HELD: u32 = 1u;   // quads of rows that a lane keeps in registers, 1 to 4; Q is a multiple
@@ -77,7 +78,7 @@ struct Layer {
 
 var<workgroup> start: vec2<u32>; // the first step, n
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -87,7 +88,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
 fn exp_down(x: f32) -> f32 {
     return select(exp(x), 0.0, x < -87.33654);
@@ -124,7 +125,7 @@ fn gelu_argument(z: f32) -> vec2<f32> {
 }
 // -- end of elementary functions --
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl and persistent.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
@@ -177,7 +178,7 @@ fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
 }
 // -- end of the activations --
 
-// -- the cost of one output; the same text stands in cost.wgsl, dense.wgsl and persistent.wgsl, and a test compares them --
+// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
 }
@@ -315,14 +316,20 @@ fn input_of(step: u32, r: u32, live: u32, i: u32) -> f32 {
     return bitcast<f32>(inputs[at]);
 }
 
+// Target o of row r of this step, 0 past live; its weight, where o is O.
 fn target_of(step: u32, r: u32, live: u32, o: u32) -> f32 {
     if (r >= live) { return 0.0; }
     let example = walk[walk_at + 4u + step * p.rows + r];
-    if (p.format >= 8u) { return select(0.0, 1.0, targets[example] == o); }
+    let labels = (p.format & 8u) != 0u;
+    if (o == p.outputs) {
+        // The row's weight: it stands after all targets, as many of them as n.
+        return bitcast<f32>(targets[walk[walk_at + 2u] * select(p.outputs, 1u, labels) + example]);
+    }
+    if (labels) { return bitcast<f32>(select(p.b, p.k_begin, targets[example] == o)); }
     return bitcast<f32>(targets[example * p.outputs + o]);
 }
 
-// x and y of this step, a neuron's rows side by side.
+// x and y of this step, a neuron's rows side by side; their weights like one more output.
 fn gather(step: u32, live: u32, x_at: u32, lane: u32) {
     for (var e = lane; e < p.inputs * quads; e += LANES) {
         let i = e % p.inputs;
@@ -332,9 +339,10 @@ fn gather(step: u32, live: u32, x_at: u32, lane: u32) {
                                           input_of(step, r + 2u, live, i), input_of(step, r + 3u, live, i));
     }
     let y_at = work_at + walk[Y_AT];
-    for (var e = lane; e < p.outputs * quads; e += LANES) {
-        let o = e % p.outputs;
-        let q = e / p.outputs;
+    let columns = p.outputs + p.format / 16u;
+    for (var e = lane; e < columns * quads; e += LANES) {
+        let o = e % columns;
+        let q = e / columns;
         let r = 4u * q;
         work[y_at + o * quads + q] = vec4(target_of(step, r, live, o), target_of(step, r + 1u, live, o),
                                           target_of(step, r + 2u, live, o), target_of(step, r + 3u, live, o));
@@ -412,6 +420,12 @@ fn forward_sums(at: Layer, lane: u32) {
     }
 }
 
+// The weights of four rows.
+fn weight_of(last: Layer, q: u32) -> vec4<f32> {
+    if (p.format < 16u) { return vec4(1.0); }
+    return work[work_at + walk[Y_AT] + last.outputs * quads + q];
+}
+
 // Cost and answer of four rows a lane; with the categorical cost their softmax first.
 fn judge(at: Layer, lane: u32) {
     let y_at = work_at + walk[Y_AT];
@@ -450,7 +464,7 @@ fn judge(at: Layer, lane: u32) {
             let middle = vec4(select(0.5, 0.0, at.activation == 1u));
             right = (top_a >= middle) == (top_y >= middle);
         }
-        work[out + q] = cost;
+        work[out + q] = cost * weight_of(at, q);
         work[out + quads + q] = select(vec4(0.0), vec4(1.0), right & !spoilt);
     }
 }
@@ -464,6 +478,7 @@ fn output_error(at: Layer, live: u32, lane: u32) {
         let y = work[y_at + e];
         var delta = vec4(cost_slope(a.x, y.x), cost_slope(a.y, y.y), cost_slope(a.z, y.z), cost_slope(a.w, y.w)) / f32(live);
         if (has_f_prime()) { delta *= slope(at.activation, z, a); }
+        delta *= weight_of(at, e % quads);
         let r = vec4(4u * (e % quads)) + vec4(0u, 1u, 2u, 3u);
         work[at.delta + e] = select(vec4(0.0), delta, r < vec4(live));
     }

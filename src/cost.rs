@@ -142,6 +142,32 @@ impl Cost {
         }
     }
 
+    /// A target under label smoothing: `(1 - eps) y + eps / K`, with `K` outputs, of which the binary cross-entropy sees each as a
+    /// choice between two.
+    pub(crate) fn smoothed(self, y: f32, eps: f32, outputs: usize) -> f32 {
+        if eps <= 0.0 {
+            return y;
+        }
+        let classes = if self == Self::BinaryCrossEntropy { 2 } else { outputs };
+        #[allow(clippy::cast_precision_loss, reason = "a count of classes")]
+        let (eps, classes) = (f64::from(eps), classes as f64);
+        #[allow(clippy::cast_possible_truncation, reason = "rounded once")]
+        let smoothed = ((1.0 - eps) * f64::from(y) + eps / classes) as f32;
+        smoothed
+    }
+
+    /// Refuses label smoothing that cannot be.
+    pub(crate) fn check_smoothing(self, eps: f32) -> Result<()> {
+        let (option, value) = ("label smoothing", eps.to_string());
+        if !(0.0..1.0).contains(&eps) {
+            return Err(Error::InvalidOption { option, value, want: "at least 0 and below 1" });
+        }
+        if eps > 0.0 && !matches!(self, Self::BinaryCrossEntropy | Self::CategoricalCrossEntropy) {
+            return Err(Error::InvalidOption { option, value, want: "0, except with a cross-entropy" });
+        }
+        Ok(())
+    }
+
     /// Refuses targets that this cost has no meaning for: `y` holds rows of `columns` numbers.
     pub(crate) fn check_targets(self, what: &str, y: &[f32], columns: usize) -> Result<()> {
         let refuse =

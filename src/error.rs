@@ -91,6 +91,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A row or a class has a weight that it cannot have.
+    #[error("{what} {problem}")]
+    Weight {
+        /// Whose weight, and of which call.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A value that must be finite is NaN or infinite.
     #[error("{what}: value {index} is {value}; every value must be finite")]
     NotFinite {

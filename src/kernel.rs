@@ -34,7 +34,8 @@ pub struct Params {
     pub activation: u32,
     /// Code of the cost.
     pub cost: u32,
-    /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label.
+    /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label; 16 more
+    /// where rows have weights.
     pub format: u32,
     /// Elements of an elementwise kernel; all parameters, where their step is concerned.
     pub count: u32,
@@ -68,13 +69,20 @@ impl Params {
 }
 
 /// Which shader of a matrix kernel runs: there are two ways to use a loaded number often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tiling {
-    /// Through workgroup memory, one element an invocation: for GPUs.
-    #[default]
-    Workgroup,
+    /// Through workgroup memory and registers, up to 64 elements an invocation: for GPUs.
+    Workgroup {
+        /// Workgroups that keep the device busy: tiles are as large as leaves so many.
+        busy: u32,
+    },
     /// In registers, 48 elements an invocation, without workgroup memory: for software adapters.
     Registers,
+}
+
+impl Tiling {
+    /// For a GPU of the middle class.
+    pub const GPU: Self = Self::Workgroup { busy: 96 };
 }
 
 /// A shader's entry point.
@@ -134,6 +142,59 @@ pub struct KernelInfo {
     pub workgroup: [u32; 3],
     /// Its buffers, from `@binding(1)` on; `@binding(0)` is [`Params`].
     pub bindings: &'static [Binding],
+}
+
+/// Terms of a sum that the tiled matrix kernels have in workgroup memory at a time, and loop iterations of an invocation for them:
+/// at most one a term, and four for each of the two loads, in one round of the outer loop.
+const DEPTH: u64 = 16;
+const DEPTH_ROUNDS: u64 = DEPTH + 8 + 1;
+
+/// What a workgroup of 64 invocations computes of a product: see `shaders/dense.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tile {
+    side: u32,
+    row_quads: u32,
+    column_quads: u32,
+}
+
+impl Tile {
+    /// From 64 x 64 down to 32 x 32.
+    const WHOLE: [Self; 4] = [Self::new(8, 2, 2), Self::new(8, 2, 1), Self::new(8, 1, 2), Self::new(8, 1, 1)];
+    /// 16 x 16, with the sum split among four groups of invocations.
+    const SPLIT: Self = Self::new(4, 1, 1);
+
+    const fn new(side: u32, row_quads: u32, column_quads: u32) -> Self {
+        Self { side, row_quads, column_quads }
+    }
+
+    /// The tile for an `m x n` result: the one with the least work in all, padding counted, of those that make enough workgroups,
+    /// the larger of equals; the split one where none does, since a small result has only its sums to share out.
+    fn of(m: u32, n: u32, busy: u32) -> Self {
+        let [m, n] = [m, n].map(u64::from);
+        let whole = Self::WHOLE.into_iter().filter(|tile| tile.groups(m, n) >= u64::from(busy));
+        whole.min_by_key(|tile| tile.groups(m, n) * tile.cost()).unwrap_or(Self::SPLIT)
+    }
+
+    const fn rows(self) -> u64 {
+        4 * (self.side * self.row_quads) as u64
+    }
+
+    const fn columns(self) -> u64 {
+        4 * (self.side * self.column_quads) as u64
+    }
+
+    /// What one term of the sum costs a workgroup: products, and eight times the numbers that it loads for them.
+    const fn cost(self) -> u64 {
+        self.rows() * self.columns() + 8 * (self.rows() + self.columns())
+    }
+
+    const fn groups(self, m: u64, n: u64) -> u64 {
+        m.div_ceil(self.rows()) * n.div_ceil(self.columns())
+    }
+
+    fn constants(self) -> Vec<(&'static str, u32)> {
+        vec![("SIDE", self.side), ("ROW_QUADS", self.row_quads), ("COLUMN_QUADS", self.column_quads)]
+    }
 }
 
 macro_rules! kernels {
@@ -210,15 +271,15 @@ kernels! {
     /// Activations, or their errors, some of which are dropped.
     Dropout = "dropout" in "dropout.wgsl", LINE, [In control: U32, In kept: F32, Out dropped: F32];
     /// Fused: one layer forward.
-    DenseForward = "dense_forward" in "dense.wgsl", SQUARE, [In below: F32, In params: F32, Out z_out: F32, Out a_out: F32];
+    DenseForward = "dense_forward" in "dense.wgsl", LINE, [In below: F32, In params: F32, Out z_out: F32, Out a_out: F32];
     /// Fused: output error, cost and right answers.
-    OutputError = "output_error" in "dense.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out delta_out: F32, Out row_cost: F32, Out row_right: U32];
+    OutputError = "output_error" in "output_error.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out delta_out: F32, Out row_cost: F32, Out row_right: U32];
     /// Fused: the error one layer back.
-    DenseBackward = "dense_backward" in "dense.wgsl", SQUARE, [In delta: F32, In params: F32, In z_here: F32, In a_here: F32, Out delta_here: F32];
+    DenseBackward = "dense_backward" in "dense.wgsl", LINE, [In delta: F32, In params: F32, In z_here: F32, In a_here: F32, Out delta_here: F32];
     /// Fused: weight and bias gradient of a layer.
-    DenseGradient = "dense_gradient" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, Out gradients: F32];
+    DenseGradient = "dense_gradient" in "dense.wgsl", LINE, [In delta: F32, In a_below: F32, Out gradients: F32];
     /// Fused: weight and bias gradient, and their step.
-    DenseUpdate = "dense_update" in "dense.wgsl", SQUARE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut state: F32, InOut weights: F32];
+    DenseUpdate = "dense_update" in "dense.wgsl", LINE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut state: F32, InOut weights: F32];
     /// Persistent: whole steps of small networks.
     Persistent = "persistent" in "persistent.wgsl", LINE, [InOut walk: U32, In inputs: U32, In targets: U32, In hyper: F32, InOut params: F32, InOut state: F32, Scratch work: F32x4, InOut scores: F32];
 }
@@ -244,13 +305,24 @@ impl Kernel {
         Entry { name: registers, file: "dense_registers.wgsl", workgroup: [8, 1, 1] }
     }
 
-    /// The numbers that a shader is specialised with (its `override`s) for these parameters: they decide its text after
-    /// folding, never its results.
+    /// The numbers that a shader is specialised with (its `override`s) for these parameters: how much one invocation or workgroup
+    /// does, and with it in which order sums are added up.
     #[must_use]
-    pub fn constants(self, p: &Params, lanes: u32) -> Vec<(&'static str, u32)> {
+    pub fn constants(self, p: &Params, tiling: Tiling, lanes: u32) -> Vec<(&'static str, u32)> {
         match self {
             Self::Persistent => vec![("LANES", lanes), ("HELD", held(p.rows))],
-            _ => Vec::new(),
+            _ => self.tile(p, tiling).map_or_else(Vec::new, Tile::constants),
+        }
+    }
+
+    /// The tile that a workgroup of the fused plan's matrix kernels has of the result, under [`Tiling::Workgroup`].
+    fn tile(self, p: &Params, tiling: Tiling) -> Option<Tile> {
+        let Tiling::Workgroup { busy } = tiling else { return None };
+        match self {
+            Self::DenseForward => Some(Tile::of(p.rows, p.outputs, busy)),
+            Self::DenseBackward => Some(Tile::of(p.rows, p.inputs, busy)),
+            Self::DenseGradient | Self::DenseUpdate => Some(Tile::of(p.outputs, p.inputs.saturating_add(1), busy)),
+            _ => None,
         }
     }
 
@@ -266,10 +338,13 @@ impl Kernel {
         let registers = self.in_registers(tiling);
         let tiles = |m: u64, n: u64| match registers {
             true => (m.div_ceil(6) * n.div_ceil(8)).div_ceil(8),
-            false => m.div_ceil(TILE) * n.div_ceil(TILE),
+            false => self.tile(p, tiling).map_or_else(|| m.div_ceil(TILE) * n.div_ceil(TILE), |tile| tile.groups(m, n)),
         };
         match self {
-            Self::Gather => (rows * (inputs.div_ceil(4) + outputs.div_ceil(4))).div_ceil(LANES),
+            Self::Gather => {
+                let targets = outputs + u64::from(p.format / 16);
+                (rows * (inputs.div_ceil(4) + targets.div_ceil(4))).div_ceil(LANES)
+            }
             Self::Tally => 1,
             Self::Persistent => u64::from(p.w),
             Self::MatmulNt | Self::DenseForward => tiles(rows, outputs),
@@ -309,6 +384,9 @@ impl Kernel {
         let terms = match self {
             _ if self.in_registers(tiling) => iterations.saturating_sub(2 * 48) / 33 * 32,
             Self::BiasGradient => iterations,
+            Self::DenseForward | Self::DenseBackward | Self::DenseGradient | Self::DenseUpdate => {
+                iterations / DEPTH_ROUNDS * DEPTH
+            }
             _ => iterations / (TILE + 1) * TILE,
         };
         u32::try_from(terms).unwrap_or(u32::MAX)
@@ -325,10 +403,10 @@ impl Kernel {
         let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
         let strided = |n: u32| u64::from(n).div_ceil(LANES);
         match self {
-            Self::MatmulNt | Self::MatmulNn | Self::OuterProducts | Self::DenseForward | Self::DenseBackward => {
-                terms.div_ceil(TILE) * (TILE + 1)
+            Self::MatmulNt | Self::MatmulNn | Self::OuterProducts => terms.div_ceil(TILE) * (TILE + 1),
+            Self::DenseForward | Self::DenseBackward | Self::DenseGradient | Self::DenseUpdate => {
+                terms.div_ceil(DEPTH) * DEPTH_ROUNDS
             }
-            Self::DenseGradient | Self::DenseUpdate => terms.div_ceil(TILE) * (TILE + 1),
             Self::BiasGradient => terms,
             Self::Softmax | Self::CostValue => 3 * strided(p.outputs) + 18,
             Self::CountRight => strided(p.outputs) + 6,
@@ -378,6 +456,7 @@ pub const SHADERS: &[(&str, &str)] = &[
     ("metrics.wgsl", include_str!("../shaders/metrics.wgsl")),
     ("update.wgsl", include_str!("../shaders/update.wgsl")),
     ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
+    ("output_error.wgsl", include_str!("../shaders/output_error.wgsl")),
     ("dense_registers.wgsl", include_str!("../shaders/dense_registers.wgsl")),
     ("dropout.wgsl", include_str!("../shaders/dropout.wgsl")),
     ("persistent.wgsl", include_str!("../shaders/persistent.wgsl")),

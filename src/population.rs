@@ -44,6 +44,7 @@ pub struct Population {
     cost: Cost,
     batch_size: usize,
     epochs: usize,
+    smoothing: f32,
     networks: Vec<Network>,
     options: Vec<Options>,
 }
@@ -74,7 +75,7 @@ impl Population {
     #[must_use]
     pub fn new(device: &Device, cost: Cost) -> Self {
         let (networks, options) = (Vec::new(), Vec::new());
-        Self { device: device.clone(), cost, batch_size: 10, epochs: 30, networks, options }
+        Self { device: device.clone(), cost, batch_size: 10, epochs: 30, smoothing: 0.0, networks, options }
     }
 
     /// Rows a mini-batch, of every network; at least 1.
@@ -88,6 +89,13 @@ impl Population {
     #[must_use]
     pub const fn epochs(mut self, epochs: usize) -> Self {
         self.epochs = epochs;
+        self
+    }
+
+    /// Label smoothing of every network, as [`Trainer::label_smoothing`]; none unless set.
+    #[must_use]
+    pub const fn label_smoothing(mut self, eps: f32) -> Self {
+        self.smoothing = eps;
         self
     }
 
@@ -146,12 +154,14 @@ impl Population {
         }
         first.fits("fit: training", data)?;
         data.suits("fit: training", self.cost)?;
+        data.check_weights("fit: training")?;
+        self.cost.check_smoothing(self.smoothing)?;
         Batches::new(data.len(), self.batch_size, 0)?;
         let watch = Stopwatch::start();
         let mut report = if self.device.kind() == "cpu" {
             self.on_threads(data).await?
         } else {
-            let words = Words::of(data);
+            let words = Words::to_train(data, self.cost, self.smoothing);
             let rows = self.batch_size.min(data.len());
             let layers = first.layers().to_vec();
             // One plan trains all of them, so it has to be right for each.
@@ -160,7 +170,7 @@ impl Population {
             let drops = self.networks.iter().any(|network| !network.dropout().is_off());
             let dropout = Dropout::default();
             let request = first.request(Goal::Train, self.cost, words.source, rows);
-            let request = Request { layers: &layers, update, dropout, ..request };
+            let request = Request { layers: &layers, update, dropout, emphasis: words.emphasis, ..request };
             let at_once = if alike && !drops { groups(&request, self.networks.len()) } else { None };
             match at_once {
                 Some(at_once) => self.on_workgroups(&request, &words, at_once).await?,
@@ -229,7 +239,8 @@ impl Population {
 
     fn trainer(&self, member: usize) -> Trainer<'static> {
         let Options { optimizer, seed } = self.options[member];
-        Trainer::new(self.cost, optimizer).batch_size(self.batch_size).epochs(self.epochs).seed(seed)
+        let trainer = Trainer::new(self.cost, optimizer).batch_size(self.batch_size).epochs(self.epochs);
+        trainer.seed(seed).label_smoothing(self.smoothing)
     }
 
     /// On a GPU, so many at once.

@@ -20,8 +20,10 @@
 #![expect(clippy::needless_range_loop, reason = "the indices j, k and l are those of the equations")]
 
 mod descent;
+mod weighted;
 
 pub use descent::{Descent, penalised_gradient, penalty};
+pub use weighted::smoothed;
 
 use crate::error::{Error, Result};
 use crate::{Activation, Cost};

@@ -4,11 +4,12 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use crate::Cost;
 use crate::backend::{Engine, Prepared, Slot, buffer};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::plan::{BufferSpec, Format, Place, Plan, PlanKind, Request, Role, Source};
+use crate::plan::{BufferSpec, Emphasis, Format, Place, Plan, PlanKind, Request, Role, Source};
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
@@ -155,11 +156,26 @@ impl Session {
 /// The words of a data set's inputs and targets, as the gather kernel reads them.
 pub(crate) struct Words {
     pub(crate) source: Source,
+    pub(crate) emphasis: Emphasis,
     inputs: Vec<u32>,
     targets: Vec<u32>,
 }
 
 impl Words {
+    /// For training by this cost: with the weights of the rows, and targets that are numbers smoothed by `smoothing`.
+    pub(crate) fn to_train(data: &Dataset, cost: Cost, smoothing: f32) -> Self {
+        let Self { source, mut targets, inputs, .. } = Self::of(data);
+        if matches!(data.targets(), Targets::Values { .. }) && smoothing > 0.0 {
+            let outputs = data.outputs();
+            let smoothed = |word: &mut u32| *word = cost.smoothed(f32::from_bits(*word), smoothing, outputs).to_bits();
+            targets.iter_mut().for_each(smoothed);
+        }
+        targets.extend(data.weights().unwrap_or_default().iter().map(|weight| weight.to_bits()));
+        let emphasis = Emphasis { weighted: data.weights().is_some(), smoothing };
+        Self { source, emphasis, inputs, targets }
+    }
+
+    /// As they are, for an evaluation: each row counts as much as any other.
     pub(crate) fn of(data: &Dataset) -> Self {
         let (inputs, input_format) = match data.inputs() {
             Inputs::F32(values) => (bits(values), Format::F32),
@@ -170,7 +186,7 @@ impl Words {
             Targets::Values { values, .. } => (bits(values), Format::F32),
         };
         let source = Source::Dataset { len: data.len(), inputs: input_format, targets: target_format };
-        Self { source, inputs, targets }
+        Self { source, emphasis: Emphasis::default(), inputs, targets }
     }
 }
 
@@ -244,7 +260,7 @@ impl Scores {
 }
 
 impl Resident {
-    /// Uploads the data and prepares the plan. `request.source` is what `words` says.
+    /// Uploads the data and prepares the plan. `request.source` and `request.emphasis` are what `words` says.
     pub(crate) fn open(
         engine: &mut Engine,
         kind: PlanKind,
@@ -252,7 +268,9 @@ impl Resident {
         shared: Shared,
         words: &Words,
     ) -> Result<Self> {
-        let session = Session::open(engine, kind, &Request { source: words.source, ..*request }, shared)?;
+        let Words { source, emphasis, .. } = *words;
+        let request = Request { source, emphasis, ..*request };
+        let session = Session::open(engine, kind, &request, shared)?;
         Self::upload(engine, session, words)
     }
 

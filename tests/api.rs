@@ -72,7 +72,13 @@ impl Drawn {
             batch.iter().map(|(x, _)| reference.feedforward(x)).collect::<Result<_, _>>().map_err(failed)?;
 
         let mut worst = Worst::default();
-        worst.merge(&within("a_L", &net.predict(&x).map_err(failed)?, &outputs.concat(), &expected.outputs, k)?);
+        worst.merge(&within(
+            "a_L",
+            &net.predict_on_device(&x).map_err(failed)?,
+            &outputs.concat(),
+            &expected.outputs,
+            k,
+        )?);
         let got = net.cost(&x, &y, arch.cost).map_err(failed)?;
         worst.merge(&within("cost", &[got], &[cost], &[expected.cost], k)?);
         self.check_evaluation(&net, &outputs, &expected, cost)?;

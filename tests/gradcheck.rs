@@ -9,7 +9,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use wgrad::reference::{Example, Layers, Network, activation, activation_prime, penalised_gradient, penalty};
+use wgrad::reference::{Example, Layers, Network, activation, activation_prime, penalised_gradient, penalty, smoothed};
 use wgrad::{Activation, Cost, Regularization};
 
 /// The step of a difference. The cost of the third-order term is about `EPS^2`, that of rounding `1e-16 / EPS`.
@@ -231,6 +231,42 @@ fn every_single_parameter() {
         }
     }
     tally.expect("networks checked parameter by parameter", 2 * 10 * 32);
+}
+
+/// Costs in which each row has a weight, towards smoothed targets where the cost has them.
+#[test]
+fn weighted_rows_and_smoothed_targets() {
+    let mut tally = Tally::default();
+    let weights = [0.25, 1.5, 0.0, 3.0, 1.0];
+    for first in elementwise() {
+        for (output, cost) in outputs() {
+            let f = activations(&[3, 4, 3], first, output);
+            let (net, mut examples) = random_case(&[3, 4, 3], &f, cost, 4);
+            if matches!(cost, Cost::BinaryCrossEntropy | Cost::CategoricalCrossEntropy) {
+                let classes = if cost == Cost::BinaryCrossEntropy { 2 } else { 3 };
+                examples.iter_mut().for_each(|(_, y)| *y = smoothed(y, 0.3, classes));
+            }
+            let (nabla_b, nabla_w) = net.weighted_gradient(&examples, &weights).expect("examples of the right shape");
+            let claimed = flat(&nabla_w, &nabla_b);
+            let mut rng = Pcg64Mcg::seed_from_u64(12);
+            for _ in 0..3 {
+                let direction = random_direction(&mut rng, claimed.len());
+                let at = |step: f64| {
+                    let mut net = net.clone();
+                    let parameters = net.weights.iter_mut().chain(&mut net.biases).flatten();
+                    parameters.zip(&direction).for_each(|(p, v)| *p += step * v);
+                    net.weighted_cost(&examples, &weights).expect("examples of the right shape")
+                };
+                let estimate = (at(EPS) - at(-EPS)) / (2.0 * EPS);
+                let case = format!("{f:?}, {cost}");
+                tally.add(&case, compare(dot(&claimed, &direction), estimate, norm(&claimed)));
+                // Without the weights it is another gradient.
+                let plain = gradient(&net, &examples);
+                assert!(compare(dot(&plain, &direction), estimate, norm(&plain)).is_err(), "{case}");
+            }
+        }
+    }
+    tally.expect("weighted and smoothed costs", 10 * 32 * 3);
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Wanted {
         let mut net = arch.build(device, kind, 2);
         net.set_parameters(parameters).expect("finite");
         let k = expected.terms;
-        let outputs = net.predict(x).expect("outputs");
+        let outputs = net.predict_on_device(x).expect("outputs");
         let gradients = net.gradients(x, y, arch.cost).expect("gradients");
         let mut worst = Worst::default();
         for found in [
@@ -195,14 +195,18 @@ fn compare_under_tiny_limits(
         let (x, y) = (&x[..9 * inputs], &y[..9 * 5]);
         net.update_mini_batch(x, y, arch.cost, Sgd::new(eta)).expect("a step");
         let gradients = net.gradients(x, y, arch.cost).expect("gradients");
-        [net.parameters().expect("parameters"), net.predict(x).expect("outputs"), gradients.as_slice().to_vec()]
+        [
+            net.parameters().expect("parameters"),
+            net.predict_on_device(x).expect("outputs"),
+            gradients.as_slice().to_vec(),
+        ]
     };
     let far = |a: &[f32], b: &[f32]| {
         assert!(a.len() == b.len() && a.iter().chain(b).all(|x| x.is_finite()));
         a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()))
     };
     // A tile in registers takes more than forty rounds to store.
-    let device = &device.clone().with_tiling(Tiling::Workgroup);
+    let device = &device.clone().with_tiling(Tiling::GPU);
     let tiny = device.clone().with_limits(limits);
     let (free, bound, other) = (run(device, 0.3), run(&tiny, 0.3), run(device, 0.31));
     for (i, (free, bound)) in free.iter().zip(&bound).enumerate() {
@@ -277,7 +281,7 @@ fn what_is_over_a_limit_is_an_error_that_names_it() {
     let (x, y) = arch.data(64, 1);
     let data = Dataset::new(x.clone(), 20, y.clone(), 4).expect("data");
     for (device, kind) in common::devices_and_plans() {
-        let within = |limits: Limits| device.clone().with_tiling(Tiling::Workgroup).with_limits(limits);
+        let within = |limits: Limits| device.clone().with_tiling(Tiling::GPU).with_limits(limits);
         // The parameters have 254 numbers, a mini-batch of 64 rows has 1280 in its inputs.
         let bytes = within(Limits { max_binding_bytes: 254 * 4, ..Limits::HOST });
         let mut net = arch.build(&bytes, kind, 1);
@@ -321,7 +325,7 @@ fn predictions_and_evaluations_take_fewer_rows_where_fewer_fit() {
     let labels = y.chunks(4).map(|y| (0..4).find(|&j| y[j as usize] > 0.0).expect("a class")).collect();
     let data = Dataset::from_bytes(bytes, 20, labels, 4).expect("data");
     for (device, kind) in common::devices_and_plans() {
-        let device = device.with_tiling(Tiling::Workgroup);
+        let device = device.with_tiling(Tiling::GPU);
         let wide = arch.build(&device, kind, 1);
         for limits in [
             Limits { max_binding_bytes: 3000, ..Limits::HOST },

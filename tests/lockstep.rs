@@ -7,7 +7,9 @@ mod common;
 
 use common::nets::{Arch, elementwise, pairings};
 use wgrad::kernel::{Access, Element, Kernel, Tiling};
-use wgrad::plan::{BufferId, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Round, Rule, Source, Update};
+use wgrad::plan::{
+    BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, PlanKind, Request, Round, Rule, Source, Update,
+};
 use wgrad::verify::{DeviceRunner, Lockstep, Runner, Worst, lockstep};
 use wgrad::{Activation, Cost, Device, Error, Result};
 
@@ -137,6 +139,39 @@ fn every_update() {
     }
 }
 
+/// Weights of rows, and smoothed labels, with every cost in every plan.
+#[test]
+fn weights_and_smoothing() {
+    for device in common::devices() {
+        let (mut plans, mut worst) = (0, Worst::default());
+        for (kind, (output, cost)) in
+            PlanKind::ALL.iter().flat_map(|&kind| pairings().into_iter().map(move |p| (kind, p)))
+        {
+            let arch = Arch::new(9, &[(6, Activation::Tanh), (4, output)], cost);
+            let smooths = matches!(cost, Cost::BinaryCrossEntropy | Cost::CategoricalCrossEntropy);
+            let emphasis = Emphasis { weighted: true, smoothing: if smooths { 0.2 } else { 0.0 } };
+            for (source, goal) in
+                SOURCES.iter().flat_map(|&s| [Goal::Train, Goal::Gradients, Goal::Cost].map(|g| (s, g)))
+            {
+                let net = arch.build(&Device::cpu(), kind, 1);
+                let limits = device.limits();
+                let request = Request { limits, emphasis, ..net.request(goal, cost, source, ROWS) };
+                let mut plan = Plan::new(kind, &request).expect("a plan that can be");
+                let round = plan.rounds.pop().expect("a round");
+                plan.steps = plan.steps[round.steps.clone()].to_vec();
+                plan.rounds = vec![Round { steps: 0..plan.steps.len(), ..round }];
+                let (mut a, mut b) = (runner(&Device::cpu(), &plan), runner(&device, &plan));
+                let report = lockstep(&plan, &mut a, &mut b, 8, passes(source))
+                    .unwrap_or_else(|error| panic!("{device}, {kind} plan, {goal:?}, {output}, {cost}: {error}"));
+                worst.merge(&report.worst);
+                plans += 1;
+            }
+        }
+        println!("CPU backend against {device}: {plans} plans with weights, worst: {worst}");
+        assert!(worst.passed() && plans == PlanKind::ALL.len() * pairings().len() * 9);
+    }
+}
+
 /// Dropout of one hidden layer and of both, in every plan.
 #[test]
 fn dropout() {
@@ -179,7 +214,7 @@ fn dropout() {
 fn cpu_against_each_adapter() {
     for device in common::adapters() {
         assert_ne!(device.adapter(), Device::cpu().adapter(), "both sides are the same");
-        for tiling in [Tiling::Workgroup, Tiling::Registers] {
+        for tiling in [Tiling::GPU, Tiling::Registers] {
             println!("{tiling:?} tiling:");
             let (plans, total) =
                 walk(&device.clone().with_tiling(tiling), &[Goal::Answers, Goal::Errors, Goal::Gradients, Goal::Train]);

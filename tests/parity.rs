@@ -6,9 +6,9 @@
 mod common;
 
 use wgrad::Device;
-use wgrad::kernel::Tiling;
+use wgrad::kernel::{Kernel, Params, Tiling};
 use wgrad::plan::Limits;
-use wgrad::verify::{SelfCheck, Shape, check_kernels};
+use wgrad::verify::{SelfCheck, Shape, check_kernel, check_kernels};
 
 /// Rows, inputs, outputs: ones, primes, one off a tile of 8 and off a workgroup of 64, non-square, long sums.
 const SHAPES: &[Shape] = &[
@@ -61,13 +61,38 @@ fn cpu_kernels() {
 fn gpu_kernels_under_the_other_tiling() {
     for device in common::adapters() {
         let other = match device.limits().tiling {
-            Tiling::Workgroup => Tiling::Registers,
-            Tiling::Registers => Tiling::Workgroup,
+            Tiling::Workgroup { .. } => Tiling::Registers,
+            Tiling::Registers => Tiling::GPU,
         };
         let device = device.with_tiling(other);
         let check = check_kernels(&device, SHAPES, 4).expect("the device runs every kernel");
         println!("{device}, {other:?} tiling: {} cases", check.cases());
         assert_passed(&check);
+    }
+}
+
+/// Results that take tiles of every shape, where one workgroup is enough to keep the device busy.
+#[test]
+fn gpu_kernels_with_large_tiles() {
+    const SHAPES: &[Shape] = &[[63, 62, 61], [31, 63, 64], [64, 31, 30], [30, 62, 29], [29, 30, 63], [129, 67, 131]];
+    let tiling = Tiling::Workgroup { busy: 1 };
+    let matrix = [Kernel::DenseForward, Kernel::DenseBackward, Kernel::DenseGradient, Kernel::DenseUpdate];
+    for kernel in matrix {
+        let tiles = SHAPES.iter().map(|&[rows, inputs, outputs]| {
+            kernel.constants(&Params { rows, inputs, outputs, ..Params::default() }, tiling, 64)
+        });
+        let tiles: std::collections::BTreeSet<_> = tiles.collect();
+        assert_eq!(tiles.len(), 4, "{}: {tiles:?}", kernel.name());
+    }
+    for device in common::adapters() {
+        let device = device.with_tiling(tiling);
+        let mut cases = 0;
+        for &kernel in &matrix {
+            let check = check_kernel(&device, kernel, SHAPES, 5).expect("the device runs the kernel");
+            assert!(check.cases > 0 && check.worst.passed(), "{device}: kernel {}: {}", kernel.name(), check.worst);
+            cases += check.cases;
+        }
+        println!("{device}: {cases} cases with tiles of up to 64 x 64");
     }
 }
 

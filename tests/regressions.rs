@@ -6,7 +6,7 @@ mod common;
 
 use common::nets::Numbers;
 use wgrad::kernel::{Access, Element};
-use wgrad::plan::{BufferId, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Source, Update};
+use wgrad::plan::{BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, PlanKind, Request, Source, Update};
 use wgrad::verify::{DeviceRunner, Runner, check_kernels, lockstep};
 use wgrad::{Activation, Cost, Dataset, Device, Error, Layer, Network, Result};
 
@@ -20,7 +20,17 @@ fn plan(layers: &[Layer], source: Source, limits: Limits) -> Result<Plan> {
     let (cost, update) = (Some(Cost::Quadratic), Update::default());
     Plan::new(
         PlanKind::Fused,
-        &Request { layers, cost, goal, source, rows: 4, limits, update, dropout: Dropout::default() },
+        &Request {
+            layers,
+            cost,
+            goal,
+            source,
+            rows: 4,
+            limits,
+            update,
+            dropout: Dropout::default(),
+            emphasis: Emphasis::default(),
+        },
     )
 }
 

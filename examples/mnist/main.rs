@@ -29,6 +29,7 @@ fn run(options: &Options) -> Result<()> {
         None => Device::auto()?,
     };
     let (train, test) = digits(options)?;
+    let train = options.weighted(train)?;
     let (mut net, trainer) = match options.resumed(&device)? {
         Some(resumed) => resumed,
         None => (options.network(&train, &device)?, options.trainer(train.len())),
@@ -92,10 +93,15 @@ fn announce(options: &Options, train: &Dataset, test: &Dataset, net: &Network, t
     };
     let [trained, tested, parameters] = [train.len(), test.len(), net.parameter_count()].map(|n| grouped(n as u64));
     let sizes = net.sizes().iter().map(usize::to_string).collect::<Vec<_>>().join("-");
-    let (activation, output) = (options.activation, options.output);
     say!("data      {trained} training and {tested} test images, {source}");
-    say!("net       {sizes}, {activation} hidden layers, {output} outputs, {parameters} parameters");
-    say!("training  {}", options.training());
+    let activations = net.layers().iter().map(|layer| layer.activation.name()).collect::<Vec<_>>().join(", ");
+    say!("net       {sizes}, {activations}, {parameters} parameters");
+    match (&options.resume, trainer.position()) {
+        (Some(file), Some((epoch, step))) => {
+            say!("training  goes on from {}, after {epoch} epochs and {step} steps", file.display());
+        }
+        _ => say!("training  {}", options.training()),
+    }
     say!("device    {}, because {}", net.device(), net.device().reason());
     let (plan, why) = net.plan(options.batch_size);
     say!("plan      {plan}, because {why}\n");

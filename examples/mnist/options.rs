@@ -68,6 +68,12 @@ pub struct Options {
     /// Share of the hidden neurons that each step leaves out, at least 0 and below 1
     #[arg(long, value_name = "X", default_value_t = 0.0, help_heading = "Regularisation")]
     dropout: f32,
+    /// Train towards labels of which a share of X is dealt out to all classes; at least 0 and below 1, with cross-entropy
+    #[arg(long, value_name = "X", default_value_t = 0.0, help_heading = "Regularisation")]
+    label_smoothing: f32,
+    /// How much the images of a class count: all alike, or so that the classes count alike (balanced)
+    #[arg(long, default_value = "none", value_parser = one_of(["none", "balanced"]), help_heading = "Training")]
+    class_weights: String,
     /// Largest norm of the weights that come into a neuron
     #[arg(long, value_name = "X", value_parser = above_zero::<f32>, help_heading = "Regularisation")]
     max_norm: Option<f32>,
@@ -198,6 +204,11 @@ impl Options {
         net.build(device)
     }
 
+    /// The training images with their weights.
+    pub fn weighted(&self, train: Dataset) -> Result<Dataset> {
+        if self.class_weights == "balanced" { train.balanced() } else { Ok(train) }
+    }
+
     /// The cost that goes with the outputs.
     pub fn cost(&self) -> Cost {
         match (self.cost.as_deref(), self.output) {
@@ -265,6 +276,7 @@ impl Options {
             .batch_size(self.batch_size)
             .epochs(self.epochs.unwrap_or(10))
             .seed(self.seed as u64)
+            .label_smoothing(self.label_smoothing)
             .schedule(self.schedule());
         if let Some(patience) = self.halve_on_plateau {
             trainer = trainer.plateau(Plateau::new(patience).metric(self.monitor).min_change(self.min_change));
@@ -312,6 +324,12 @@ impl Options {
         }
         if self.lambda > 0.0 {
             words += &format!(", lambda {}", self.lambda);
+        }
+        if self.label_smoothing > 0.0 {
+            words += &format!(", labels smoothed by {}", self.label_smoothing);
+        }
+        if self.class_weights == "balanced" {
+            words += ", balanced classes";
         }
         words + &format!(", {init} start, seed {seed}")
     }

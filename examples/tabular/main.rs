@@ -17,7 +17,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use common::{fail, fail_with, say};
 use wgrad::data::{Preparation, Table, TableReader, Task};
 use wgrad::progress::Progress;
-use wgrad::{Activation, AdamW, Dataset, Device, EarlyStopping, History, Network, Result, Schedule, Span, Trainer};
+use wgrad::{
+    Activation, AdamW, Dataset, Device, EarlyStopping, History, Metric, Network, Result, Schedule, Span, Trainer,
+};
 
 /// Learns one column of a table from the others, and says how well it predicts rows that it has not seen.
 #[derive(Parser, Clone)]
@@ -38,6 +40,12 @@ struct Options {
     /// Columns whose numbers are names of categories, such as postal codes
     #[arg(long, value_name = "COLUMN[,COLUMN...]", value_delimiter = ',')]
     categories: Vec<String>,
+    /// How much the rows of a class count: all alike, or so that the classes count alike, as where one is rare (balanced)
+    #[arg(long, default_value = "none", value_parser = PossibleValuesParser::new(["none", "balanced"]))]
+    class_weights: String,
+    /// Train towards labels of which a share of X is dealt out to all classes; at least 0 and below 1
+    #[arg(long, value_name = "X", default_value_t = 0.0, hide_default_value = true)]
+    label_smoothing: f32,
     /// Times to go through the training rows, at most; it ends earlier when it gets no better
     #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000))]
     epochs: Option<usize>,
@@ -100,7 +108,10 @@ fn run(options: &Options) -> Result<()> {
     prepare(options, &table)?;
     let parts = split(options, &table)?;
     let preparation = prepare(options, &parts.train)?;
-    let [train, validation] = [preparation.dataset(&parts.train)?, preparation.dataset(&parts.validation)?];
+    let [mut train, validation] = [preparation.dataset(&parts.train)?, preparation.dataset(&parts.validation)?];
+    if options.class_weights == "balanced" {
+        train = train.balanced()?;
+    }
     preparation.dataset(&parts.test)?; // What is wrong with it is told before the training.
     // Opened before the training, so that a path that cannot be written costs nobody an hour.
     let json = options.json.as_ref().map(|path| {
@@ -206,7 +217,7 @@ fn network(options: &Options, preparation: &Preparation, train: &Dataset, device
 }
 
 /// Trains with a learning rate that rises at first and then falls to nothing, and gives the net the parameters of the epoch
-/// with the least cost of the validation rows. If it gets no better for a third of the epochs, it ends.
+/// with the least cost of the validation rows, or the best F1 where classes are balanced. If it gets no better for a third of the epochs, it ends.
 fn fit(
     options: &Options,
     preparation: &Preparation,
@@ -220,12 +231,15 @@ fn fit(
     let epochs = options.epochs.unwrap_or((4000 / rows.div_ceil(batch)).clamp(20, 200));
     // The fewer rows, the more a net is tempted to learn them by heart.
     let decay = (1000.0 / rows as f32).clamp(0.1, 1.0);
+    // Where a rare class is to count as much as any other, the plain cost of the validation rows says little.
+    let metric = if options.class_weights == "balanced" { Metric::TestF1 } else { Metric::TestCost };
     Trainer::new(preparation.cost(), AdamW::new(0.005).weight_decay(decay))
         .batch_size(batch)
         .epochs(epochs)
         .seed(options.seed as u64)
         .schedule(Schedule::cosine(Span::Run(1.0)).warm_up(Span::Run(0.05)))
-        .early_stopping(EarlyStopping::new(epochs.div_ceil(3)))
+        .label_smoothing(options.label_smoothing)
+        .early_stopping(EarlyStopping::new(epochs.div_ceil(3)).metric(metric))
         .on_event(Progress::new().callback())
         .fit(net, train, Some(validation))
 }

@@ -11,23 +11,32 @@ fn live_rows<T: Real>(control: &[u32]) -> T {
     T::exact(control[1] as f32)
 }
 
-/// `g[b,j]` = the slope of the cost along `a[b,j]`, over `live`; 0 in rows past live.
+/// The weight of row `b`: the numbers after the targets, where rows have weights.
+#[inline(always)]
+pub(crate) fn weight_of<T: Real>(p: &Params, y: &[T], b: usize) -> T {
+    if p.format < 16 { T::ONE } else { y[(p.rows * p.outputs) as usize + b] }
+}
+
+/// `g[b,j]` = the weight of the row times the slope of the cost along `a[b,j]`, over `live`; 0 in rows past live.
 pub(crate) fn cost_derivative<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], g: &mut [T]) {
     let count = p.count as usize;
     let live = (control[1] as usize * p.outputs as usize).min(count);
     let cost = Cost::from_code(p.cost);
-    for ((g, &a), &y) in g[..live].iter_mut().zip(a).zip(y) {
-        *g = cost.slope(a, y) / live_rows(control);
+    for (e, ((g, &a), &y_e)) in g[..live].iter_mut().zip(a).zip(y).enumerate() {
+        *g = cost.slope(a, y_e) / live_rows(control) * weight_of(p, y, e / p.outputs as usize);
     }
     g[live..count].fill(T::ZERO);
 }
 
-/// `c[b]` = the cost of row `b`, 0 past live.
+/// `c[b]` = the cost of row `b` times its weight, 0 past live.
 pub(crate) fn cost_value<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], z: &[T], c: &mut [T]) {
     let outputs = p.outputs as usize;
     for (b, c) in c[..p.rows as usize].iter_mut().enumerate() {
         let row = b * outputs..(b + 1) * outputs;
-        *c = if b < control[1] as usize { row_cost(p, &y[row.clone()], &a[row.clone()], &z[row]) } else { T::ZERO };
+        *c = T::ZERO;
+        if b < control[1] as usize {
+            *c = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row]) * weight_of(p, y, b);
+        }
     }
 }
 

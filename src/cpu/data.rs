@@ -14,10 +14,13 @@ pub(crate) struct Resident<'a> {
     pub(crate) targets: &'a [u32],
 }
 
-/// `x[r,i]`, `y[r,j]` = columns `i` and `j` of example `order[step * B + r]`; rows past the live count are 0.
+/// `x[r,i]`, `y[r,j]` = columns `i` and `j` of example `order[step * B + r]`, and the rows' weights after all `y`, where they have
+/// any; rows past the live count are 0.
 pub(crate) fn gather<T: Real>(p: &Params, from: &Resident<'_>, x: &mut [T], y: &mut [T]) {
     let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
-    gather_rows(p, from, 0, &mut x[..rows * inputs], &mut y[..rows * outputs]);
+    let (y, weights) = y.split_at_mut(rows * outputs);
+    gather_rows(p, from, 0, &mut x[..rows * inputs], y);
+    gather_weights(p, from, weights);
 }
 
 /// The rows of [`gather`] from this one on, as many as there is room for.
@@ -31,13 +34,28 @@ pub(crate) fn gather_rows<T: Real>(p: &Params, from: &Resident<'_>, row: usize, 
             continue;
         }
         let example = from.order[first + r] as usize;
-        columns(p.format & 3, example, from.inputs, x);
-        columns(p.format >> 2, example, from.targets, y);
+        let label = [p.b, p.k_begin].map(f32::from_bits);
+        columns(p.format & 3, example, from.inputs, [0.0, 1.0], x);
+        columns(p.format >> 2 & 3, example, from.targets, label, y);
     }
 }
 
-/// One row of a resident array, in this format.
-fn columns<T: Real>(format: u32, example: usize, words: &[u32], out: &mut [T]) {
+/// The weight of each row, 0 past the live count; nothing where rows have none.
+pub(crate) fn gather_weights<T: Real>(p: &Params, from: &Resident<'_>, weights: &mut [T]) {
+    if p.format < 16 {
+        return;
+    }
+    let (rows, live) = (p.rows as usize, from.control[1] as usize);
+    let columns = if p.format & 8 == 0 { p.outputs } else { 1 };
+    let all = &from.targets[from.control[2] as usize * columns as usize..];
+    let order = &from.order[from.control[0] as usize * rows..];
+    for (r, weight) in weights[..rows].iter_mut().enumerate() {
+        *weight = if r < live { T::exact(f32::from_bits(all[order[r] as usize])) } else { T::ZERO };
+    }
+}
+
+/// One row of a resident array, in this format; of a label the columns of other classes, and its own, are the two numbers.
+fn columns<T: Real>(format: u32, example: usize, words: &[u32], [off, on]: [f32; 2], out: &mut [T]) {
     let first = example * out.len();
     match format {
         0 => {
@@ -59,7 +77,7 @@ fn columns<T: Real>(format: u32, example: usize, words: &[u32], out: &mut [T]) {
         }
         _ => {
             for (j, out) in out.iter_mut().enumerate() {
-                *out = if words[example] as usize == j { T::ONE } else { T::ZERO };
+                *out = T::exact(if words[example] as usize == j { on } else { off });
             }
         }
     }

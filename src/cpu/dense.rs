@@ -2,13 +2,12 @@
 //! composition of the textbook kernels that it fuses. Shapes as stated there.
 
 use super::activation::times_prime;
-use super::cost::{row_cost, row_right};
 use super::matmul::{bias_gradient, matmul_nn, matmul_nt, outer_products};
 use super::update::{Part, arenas, numbers, part};
+use crate::Activation;
 use crate::kernel::Params;
 use crate::optimizer::Rule;
 use crate::real::Real;
-use crate::{Activation, Cost};
 
 /// `z = a w^T + b`, `out = f(z)` (equation 2).
 pub(crate) fn dense_forward<T: Real>(p: &Params, below: &[T], params: &[T], z: &mut [T], out: &mut [T]) {
@@ -17,46 +16,6 @@ pub(crate) fn dense_forward<T: Real>(p: &Params, below: &[T], params: &[T], z: &
     for (a, &z) in out.iter_mut().zip(&z[..(p.rows * p.outputs) as usize]) {
         *a = f.f(z);
     }
-}
-
-/// What [`output_error`] writes.
-pub(crate) struct OutputErrorOut<'a, T> {
-    pub(crate) delta: &'a mut [T],
-    pub(crate) row_cost: &'a mut [T],
-    pub(crate) row_right: &'a mut [u32],
-}
-
-/// `delta = (a - y) (.) f'(z) / live` (BP1; without `f'` for the cross-entropies), the row's cost, and whether it is right.
-#[inline(always)]
-pub(crate) fn output_error<T: Real>(
-    p: &Params,
-    control: &[u32],
-    y: &[T],
-    a: &[T],
-    z: &[T],
-    out: &mut OutputErrorOut<'_, T>,
-) {
-    let outputs = p.outputs as usize;
-    let (f, cost) = (Activation::from_code(p.activation), Cost::from_code(p.cost));
-    #[allow(clippy::cast_precision_loss, reason = "the shader converts it in the same way")]
-    let live = T::exact(control[1] as f32);
-    let (rows, live_rows) = (p.rows as usize, (control[1] as usize).min(p.rows as usize));
-    let (delta, past) = out.delta[..rows * outputs].split_at_mut(live_rows * outputs);
-    for ((d, &a), &y) in delta.iter_mut().zip(a).zip(y) {
-        *d = cost.slope(a, y) / live;
-    }
-    if cost.has_f_prime() {
-        times_prime(f, z, a, delta);
-    }
-    past.fill(T::ZERO);
-    for b in 0..live_rows {
-        let row = b * outputs..(b + 1) * outputs;
-        let (y, a, z) = (&y[row.clone()], &a[row.clone()], &z[row]);
-        out.row_cost[b] = row_cost(p, y, a, z);
-        out.row_right[b] = u32::from(row_right(p, y, a));
-    }
-    out.row_cost[live_rows..rows].fill(T::ZERO);
-    out.row_right[live_rows..rows].fill(0);
 }
 
 /// `delta_l = (delta w) (.) f'(z_l)` (BP2), `f'` with the last part of the sum.

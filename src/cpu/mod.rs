@@ -11,6 +11,7 @@ mod dropout;
 mod matmul;
 mod memory;
 mod metrics;
+mod output_error;
 mod packed;
 mod persistent;
 mod product;
@@ -189,9 +190,9 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         Kernel::OutputError => memory.write(s[4], |m, delta| {
             m.write(s[5], |m, row_cost| {
                 m.write_words(s[6], |m, row_right| {
-                    let mut out = dense::OutputErrorOut { delta, row_cost, row_right };
+                    let mut out = output_error::OutputErrorOut { delta, row_cost, row_right };
                     let [control, y, a, z] = [s[0], s[1], s[2], s[3]];
-                    dense::output_error(p, m.word(control), m.real(y), m.real(a), m.real(z), &mut out);
+                    output_error::output_error(p, m.word(control), m.real(y), m.real(a), m.real(z), &mut out);
                 });
             });
         }),

@@ -3,7 +3,8 @@
 
 use super::cost::tally;
 use super::data::{Resident, gather};
-use super::dense::{OutputErrorOut, dense_backward, dense_forward, dense_update, output_error};
+use super::dense::{dense_backward, dense_forward, dense_update};
+use super::output_error::{OutputErrorOut, output_error};
 use crate::kernel::Params;
 use crate::optimizer::{HYPER, Rule};
 use crate::plan::{CONTROL, WALK_HEAD, WALK_LAYER};
@@ -38,6 +39,7 @@ pub(crate) fn persistent<T: Real>(p: &Params, walk: &mut [u32], from: &In<'_, T>
             b: words[3],
             activation: words[4],
             cost: p.cost,
+            format: p.format & 16,
             count: head[2],
             rule: p.rule,
             ..Params::default()
@@ -72,7 +74,7 @@ fn step<T: Real>(
 ) {
     let rows = p.rows as usize;
     let zeros = |columns: u32| vec![T::ZERO; rows * columns as usize];
-    let (mut x, mut y) = (zeros(p.inputs), zeros(p.outputs));
+    let (mut x, mut y) = (zeros(p.inputs), zeros(p.outputs + p.format / 16));
     gather(p, &Resident { control, order, inputs: from.inputs, targets: from.targets }, &mut x, &mut y);
 
     let (mut z, mut a) = (Vec::new(), vec![x]);

@@ -1,9 +1,10 @@
 //! Kernels in `f32`, faster than the plain loops: which form a product takes, and on how many threads.
 
 use super::activation::{activation, times_prime};
-use super::data::{Resident, gather_rows};
-use super::dense::{OutputErrorOut, layer_step, output_error};
+use super::data::{Resident, gather_rows, gather_weights};
+use super::dense::layer_step;
 use super::memory::Memory;
+use super::output_error::{OutputErrorOut, output_error};
 use super::packed::{Product, TILE_ROWS};
 use super::small::{View, dot_form, outer_form};
 use super::threads::{split, split_two};
@@ -77,7 +78,8 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
                 let [control, order, inputs, targets] = [s[0], s[1], s[2], s[3]].map(|slot| m.word(slot));
                 let from = Resident { control, order, inputs, targets };
                 let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
-                let (x, y) = (&mut x[..rows * inputs], &mut y[..rows * outputs]);
+                let (x, (y, weights)) = (&mut x[..rows * inputs], y.split_at_mut(rows * outputs));
+                gather_weights(p, &from, weights);
                 let work = parts(x.len(), PART_NUMBERS, threads);
                 split_two((x, inputs), (y, outputs), 1, work, &|first, x: &mut [f32], y: &mut [f32]| {
                     gather_rows(p, &from, first, x, y);

@@ -93,12 +93,13 @@ pub struct Dataset {
     features: usize,
     inputs: Arc<Inputs>,
     targets: Arc<Targets>,
+    pub(super) weights: Option<Arc<Vec<f32>>>,
 }
 
 impl Dataset {
     /// Tells data sets apart: a checksum over all that one is.
     pub(crate) fn fingerprint(&self) -> u32 {
-        let Self { len, features, inputs, targets } = self;
+        let Self { len, features, inputs, targets, weights } = self;
         let mut hasher = crc32fast::Hasher::new();
         let mut add = |kind: u64, width: usize, bytes: &[u8]| {
             [kind, *len as u64, width as u64].iter().for_each(|n| hasher.update(&n.to_le_bytes()));
@@ -111,6 +112,9 @@ impl Dataset {
         match &**targets {
             Targets::Labels { labels, classes } => add(2, *classes, bytemuck::cast_slice(labels)),
             Targets::Values { values, outputs } => add(3, *outputs, bytemuck::cast_slice(values)),
+        }
+        if let Some(weights) = weights {
+            add(4, 1, bytemuck::cast_slice(weights));
         }
         hasher.finalize()
     }
@@ -222,7 +226,7 @@ impl Dataset {
                 }
             }
         }
-        Ok(Self { len, features, inputs: Arc::new(inputs), targets: Arc::new(targets) })
+        Ok(Self { len, features, inputs: Arc::new(inputs), targets: Arc::new(targets), weights: None })
     }
 
     /// How many rows (examples) there are.
@@ -355,6 +359,7 @@ impl Dataset {
             Inputs::F32(values) => Inputs::F32(gather(values, self.features, rows.clone())),
             Inputs::U8(bytes) => Inputs::U8(gather(bytes, self.features, rows.clone())),
         };
+        let weights = self.weights.as_ref().map(|weights| Arc::new(gather(weights, 1, rows.clone())));
         let targets = match &*self.targets {
             Targets::Labels { labels, classes } => {
                 Targets::Labels { labels: gather(labels, 1, rows), classes: *classes }
@@ -363,7 +368,7 @@ impl Dataset {
                 Targets::Values { values: gather(values, *outputs, rows), outputs: *outputs }
             }
         };
-        Self { len, features: self.features, inputs: Arc::new(inputs), targets: Arc::new(targets) }
+        Self { len, features: self.features, inputs: Arc::new(inputs), targets: Arc::new(targets), weights }
     }
 
     /// Deals the rows at random into parts with these shares: training, validation and test data, for instance. The parts are
@@ -457,6 +462,7 @@ impl fmt::Debug for Dataset {
             .field("outputs", &self.outputs())
             .field("inputs", &format_args!("{inputs}"))
             .field("targets", &format_args!("{targets}"))
+            .field("weighted", &self.weights.is_some())
             .finish()
     }
 }

@@ -32,6 +32,7 @@ mod split;
 mod table;
 mod target;
 mod text;
+mod weights;
 
 pub use ascii::ascii;
 pub use batches::Batches;

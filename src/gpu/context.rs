@@ -143,7 +143,7 @@ impl Context {
             max_groups: limits.max_compute_workgroups_per_dimension,
             max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             max_iterations: if is_software(&self.info) { SOFTWARE_ITERATIONS } else { u64::MAX },
-            tiling: if is_software(&self.info) { Tiling::Registers } else { Tiling::Workgroup },
+            tiling: if is_software(&self.info) { Tiling::Registers } else { Tiling::GPU },
             persistent_up_to: if is_software(&self.info) { 0 } else { PERSISTENT_UP_TO },
             lanes: lanes.min(if is_software(&self.info) { SOFTWARE_LANES } else { LANES }),
         }

@@ -93,7 +93,7 @@ impl Engine {
     pub(crate) fn prepare(&mut self, plan: Plan, slots: Vec<Slot>) -> Result<Prepared> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
-            let constants = step.kernel.constants(&step.params, self.limits.lanes);
+            let constants = step.kernel.constants(&step.params, self.limits.tiling, self.limits.lanes);
             let pipeline = self.context.pipeline(step.kernel, self.limits.tiling, constants, self.checked)?;
             let grid = self.limits.grid(step.kernel, step.kernel.groups(&step.params, self.limits.tiling))?;
             let buffers = step.bindings.iter().map(|id| self.buffer(slots[id.0])).collect::<Result<Vec<_>>>()?;

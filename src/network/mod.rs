@@ -20,7 +20,7 @@ use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::metrics::{self, Evaluation, Metrics};
-use crate::plan::{Dropout, Format, Goal, PlanKind, Request, Role, Source, Update};
+use crate::plan::{Dropout, Emphasis, Format, Goal, PlanKind, Request, Role, Source, Update};
 use crate::session::{self, Resident, Scores, Shared, Words};
 use crate::{Cost, Device, Init, Optimizer};
 
@@ -149,7 +149,8 @@ impl Network {
     #[must_use]
     pub fn request(&self, goal: Goal, cost: Cost, source: Source, rows: usize) -> Request<'_> {
         let (limits, update, dropout) = (self.device.limits(), Update::default(), self.dropout());
-        Request { layers: &self.layers, cost: Some(cost), goal, source, rows, limits, update, dropout }
+        let (layers, cost, emphasis) = (&self.layers[..], Some(cost), Emphasis::default());
+        Request { layers, cost, goal, source, rows, limits, update, dropout, emphasis }
     }
 
     /// All weights, layer after layer, each row-major (O,I), then all biases; [`layers`](Self::layers) says where.

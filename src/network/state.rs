@@ -6,7 +6,7 @@ use super::Network;
 use crate::Cost;
 use crate::backend::{Engine, Slot};
 use crate::error::Result;
-use crate::plan::{Goal, Limits, Request, Role, Source, Update};
+use crate::plan::{Emphasis, Goal, Limits, Request, Role, Source, Update};
 use crate::session::{self, Session, Shared};
 
 /// Prepared plans that a network keeps for calls with rows of its own.
@@ -71,7 +71,8 @@ impl State {
         let is_copy = self.engine.is_immediate() && net.device.kind() != "cpu";
         let limits = if is_copy { Limits::HOST } else { net.device.limits() };
         let dropout = net.dropout();
-        let request = Request { layers: &net.layers, cost, goal, source, rows: live, limits, update, dropout };
+        let (layers, rows, emphasis) = (&net.layers[..], live, Emphasis::default());
+        let request = Request { layers, cost, goal, source, rows, limits, update, dropout, emphasis };
         let shared = self.shared();
         Session::open(&mut self.engine, net.kind(&request), &request, shared)
     }

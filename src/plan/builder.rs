@@ -1,8 +1,8 @@
 //! How the textbook and the fused plan record their buffers and steps.
 
 use super::{
-    BufferId, BufferSpec, CONTROL, Dropout, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, Update,
-    check_sizes,
+    BufferId, BufferSpec, CONTROL, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step,
+    Update, check_sizes,
 };
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params, SQUARES};
@@ -57,6 +57,7 @@ impl<'a> Builder<'a> {
             b: word(layer.b),
             activation: layer.activation.code(),
             cost: self.request.cost.map_or(0, Cost::code),
+            format: self.request.emphasis.code(),
             ..Params::default()
         }
     }
@@ -77,7 +78,8 @@ impl<'a> Builder<'a> {
         let mut k_begin = 0_u32;
         loop {
             let k_end = k_begin.saturating_add(part.max(1)).min(whole);
-            let params = Params { k_begin, k_end, ..params };
+            // A kernel without such a sum may use the two words for something else.
+            let params = if length.is_some() { Params { k_begin, k_end, ..params } } else { params };
             if kernel.iterations(&params, tiling) > most {
                 return Err(Error::Limit {
                     what: label,
@@ -104,21 +106,27 @@ impl<'a> Builder<'a> {
         let scored = self.request.goal != Goal::Predict;
         let rows = self.request.rows;
         let resident = matches!(self.request.source, Source::Dataset { .. });
-        let y = (scored || resident)
-            .then(|| self.buffer("y".to_owned(), rows.saturating_mul(last.outputs), Element::F32, Role::Y));
+        let emphasis = self.request.emphasis;
+        let y = (scored || resident).then(|| {
+            let len = emphasis.words(Format::F32, rows, last.outputs);
+            self.buffer("y".to_owned(), len, Element::F32, Role::Y)
+        });
         if let (Some(y), Source::Dataset { len, inputs, targets }) = (y, self.request.source) {
             let order = self.buffer("order".to_owned(), len, Element::U32, Role::Order);
             let (control, x) = (self.control, self.x);
             let words = inputs.words(len, first.inputs);
             let from_x = self.buffer("inputs".to_owned(), words, Element::U32, Role::Inputs);
-            let words = targets.words(len, last.outputs);
+            let words = emphasis.words(targets, len, last.outputs);
             let from_y = self.buffer("targets".to_owned(), words, Element::U32, Role::Targets);
             let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let [off, on] = self.request.label().map(f32::to_bits);
             let params = Params {
                 rows: self.rows,
                 inputs: word(first.inputs),
                 outputs: word(last.outputs),
-                format: inputs.code() + 4 * targets.code(),
+                b: off,
+                k_begin: on,
+                format: emphasis.format(inputs, targets),
                 ..Params::default()
             };
             self.push(Kernel::Gather, params, &[control, order, from_x, from_y, x, y], "gather".to_owned())?;

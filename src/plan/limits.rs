@@ -33,7 +33,7 @@ impl Limits {
         max_groups: u32::MAX,
         max_binding_bytes: u64::MAX,
         max_iterations: u64::MAX,
-        tiling: Tiling::Workgroup,
+        tiling: Tiling::GPU,
         lanes: 64,
         persistent_up_to: 0,
     };

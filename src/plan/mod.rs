@@ -10,6 +10,7 @@
 //! | [`PlanKind::Persistent`] | many whole training steps |
 
 mod builder;
+mod emphasis;
 mod fused;
 mod limits;
 mod persistent;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params};
 use crate::layer::{Layer, layout};
 
+pub use emphasis::Emphasis;
 pub use limits::Limits;
 
 use builder::Builder;
@@ -175,7 +177,7 @@ pub enum Role {
     Order,
     /// The resident inputs.
     Inputs,
-    /// The resident targets.
+    /// The resident targets, and after them the weights of the rows where those have any.
     Targets,
     /// Two numbers a step: its cost, summed over its rows, and how many of them were right.
     Scores,
@@ -185,7 +187,7 @@ pub enum Role {
     StepErrors,
     /// The mini-batch's inputs, `a_0`.
     X,
-    /// The mini-batch's targets.
+    /// The mini-batch's targets, and after them the weights of its rows where those have any.
     Y,
     /// The mini-batch's outputs, `a_L`.
     Output,
@@ -288,6 +290,8 @@ pub struct Request<'a> {
     pub update: Update,
     /// What is dropped, for the goal `Train`.
     pub dropout: Dropout<'a>,
+    /// What training makes of the targets.
+    pub emphasis: Emphasis,
 }
 
 /// The step of a mini-batch as data.
@@ -416,6 +420,7 @@ fn check(request: &Request<'_>) -> Result<u32> {
             });
         };
         cost.check(last.activation)?;
+        cost.check_smoothing(request.emphasis.smoothing)?;
     }
     if let Some(rate) = request.dropout.rates.iter().find(|rate| !(0.0..1.0).contains(*rate)) {
         let want = "at least 0 and below 1";

@@ -1,9 +1,11 @@
 //! The persistent plan: one dispatch is many whole training steps, one workgroup a network.
 //!
-//! `work` holds, for each network, the `B` rows of one neuron side by side, in quads of four: `x`, `y`, then `z`, `a` and `delta` of
+//! `work` holds, for each network, the `B` rows of one neuron side by side, in quads of four: `x`, `y` (with the rows' weights, if they have any, like one more output), then `z`, `a` and `delta` of
 //! every layer, the slices' sums of the layer that is at work, and what each row scored.
 
-use super::{BufferId, BufferSpec, CONTROL, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, check_sizes};
+use super::{
+    BufferId, BufferSpec, CONTROL, Emphasis, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, check_sizes,
+};
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params, held};
 use crate::layer::Layer;
@@ -42,7 +44,8 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
     let last = layers[layers.len() - 1];
     let steps = len.div_ceil(request.rows);
     let parameters = last.biases().end;
-    let layout = Layout::new(layers, rows, limits.lanes.max(1) as usize);
+    let Emphasis { weighted, .. } = request.emphasis;
+    let layout = Layout::new(layers, rows, limits.lanes.max(1) as usize, weighted);
 
     let each = len.saturating_add(CONTROL);
     let mut head =
@@ -57,7 +60,8 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
     };
     let walk = add("walk", head.len().saturating_add(each.saturating_mul(networks)), Element::U32, Role::Walk);
     let resident_x = add("inputs", inputs.words(len, first.inputs), Element::U32, Role::Inputs);
-    let resident_y = add("targets", targets.words(len, last.outputs), Element::U32, Role::Targets);
+    let words = request.emphasis.words(targets, len, last.outputs);
+    let resident_y = add("targets", words, Element::U32, Role::Targets);
     let hyper = add("hyper", steps.saturating_mul(HYPER).saturating_mul(networks), Element::F32, Role::Hyper);
     let params = add("params", parameters.saturating_mul(networks), Element::F32, Role::Parameters);
     let remembered = parameters.saturating_mul(networks).saturating_mul(request.update.rule.remembers());
@@ -70,6 +74,7 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
 
     let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let bindings = vec![walk, resident_x, resident_y, hyper, params, state, work, scores];
+    let label = request.label();
     let mut plan = Plan {
         kind: PlanKind::Persistent,
         rows: request.rows,
@@ -88,9 +93,11 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
             inputs: word(first.inputs),
             outputs: word(last.outputs),
             w: word(networks),
+            b: label[0].to_bits(),
+            k_begin: label[1].to_bits(),
             k_end: word(layers.len()),
             cost: request.cost.map_or(0, crate::Cost::code),
-            format: inputs.code() + 4 * targets.code(),
+            format: request.emphasis.format(inputs, targets),
             count: word(advances),
             rule: request.update.rule.code(),
             ..Params::default()
@@ -144,7 +151,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(layers: &[Layer], rows: u32, lanes: usize) -> Self {
+    fn new(layers: &[Layer], rows: u32, lanes: usize, weighted: bool) -> Self {
         let held = held(rows) as usize;
         let quads = (rows as usize).div_ceil(4).next_multiple_of(held);
         let mut end = 0_usize;
@@ -155,7 +162,7 @@ impl Layout {
         };
         let share = |elements: usize| elements.div_ceil(lanes);
         let mut below = take(layers[0].inputs);
-        let y = take(layers[layers.len() - 1].outputs);
+        let y = take(layers[layers.len() - 1].outputs + usize::from(weighted));
         let mut table = Vec::with_capacity(layers.len());
         let mut partial = 0;
         // Gathering: four columns a round, and what surrounds the phases.

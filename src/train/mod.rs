@@ -81,6 +81,7 @@ pub(crate) struct Settings {
     epochs: usize,
     pub(crate) batch_size: usize,
     pub(crate) seed: u64,
+    pub(crate) smoothing: f32,
     schedule: Schedule,
     plateau: Option<Plateau>,
     early_stopping: Option<EarlyStopping>,
@@ -111,6 +112,7 @@ impl<'a> Trainer<'a> {
             epochs: 30,
             batch_size: 10,
             seed: 0,
+            smoothing: 0.0,
             schedule: Schedule::constant(),
             plateau: None,
             early_stopping: None,
@@ -139,6 +141,28 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
+        self
+    }
+
+    /// Trains towards `y' = (1 - eps) y + eps / K` in place of the targets `y`, for `K` classes (Szegedy et al. 2016, section 7): the
+    /// network is to leave every class a little, so that its outputs do not saturate. `eps` is at least 0, and below 1; 0.1 is usual.
+    /// With [`Cost::CategoricalCrossEntropy`] `K` counts the outputs; with [`Cost::BinaryCrossEntropy`] each output is a choice
+    /// between two, and `K` is 2. Other costs have no label smoothing.
+    ///
+    /// It is part of the training cost alone: [`EpochReport::train_cost`] has it, and what is evaluated does not. Which answer is
+    /// right stays as it is.
+    ///
+    /// ```
+    /// use wgrad::{Activation, Adam, Cost, Device, Network, Trainer, data};
+    /// let (train, test) = data::synthetic_digits(600, 1)?.split_at(500)?;
+    /// let mut net = Network::new(784).dense(10, Activation::Softmax).build(&Device::cpu())?;
+    /// let mut trainer = Trainer::new(Cost::CategoricalCrossEntropy, Adam::new(0.01)).epochs(2).label_smoothing(0.1);
+    /// assert!(trainer.fit(&mut net, &train, Some(&test))?.epochs[1].train_accuracy > 0.5);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn label_smoothing(mut self, eps: f32) -> Self {
+        self.settings.smoothing = eps;
         self
     }
 

@@ -125,6 +125,8 @@ impl<'n> Training<'n> {
         net.fits("fit: training", train)?;
         net.goes_with(cost)?;
         train.suits("fit: training", cost)?;
+        train.check_weights("fit: training")?;
+        cost.check_smoothing(settings.smoothing)?;
         if let Some(test) = test {
             test.suits("fit: held-out", cost)?;
             net.fits("fit: held-out", test)?;
@@ -144,7 +146,8 @@ impl<'n> Training<'n> {
             }
         }
         net.prepare(settings.optimizer)?;
-        let training = resident(net, Goal::Train, settings, train, Some(rows))?;
+        let words = Words::to_train(train, cost, settings.smoothing);
+        let training = resident(net, Goal::Train, settings, &words, train.len(), Some(rows))?;
         let mut run = Self {
             net,
             batches,
@@ -163,7 +166,7 @@ impl<'n> Training<'n> {
             scores: None,
         };
         if let (Some(test), Some(goal)) = (test, goal) {
-            let resident = resident(run.net, goal, settings, test, None)?;
+            let resident = resident(run.net, goal, settings, &Words::of(test), test.len(), None)?;
             run.held_out = Some(HeldOut { resident, rows: test.len(), spread: metrics::spread(test, goal) });
         }
         Ok(run)
@@ -380,20 +383,22 @@ fn resident(
     net: &mut Network,
     goal: Goal,
     settings: &Settings,
-    data: &Dataset,
+    words: &Words,
+    len: usize,
     rows: Option<usize>,
 ) -> Result<Resident> {
-    let words = Words::of(data);
     let layers = net.layers().to_vec();
     let update = settings.optimizer.update();
     let (rates, seed) = (net.dropout().rates.to_vec(), net.dropout().seed);
     let dropout = Dropout { rates: &rates, seed };
-    let mut request = Request { layers: &layers, update, dropout, ..net.request(goal, settings.cost, words.source, 1) };
+    let emphasis = words.emphasis;
+    let request = net.request(goal, settings.cost, words.source, 1);
+    let mut request = Request { layers: &layers, update, dropout, emphasis, ..request };
     request.rows = rows.unwrap_or(request.rows);
     let kind = net.kind(&request);
     if rows.is_none() {
-        request.rows = session::evaluation_rows(kind, &request, data.len());
+        request.rows = session::evaluation_rows(kind, &request, len);
     }
     let (engine, shared) = net.parts();
-    Resident::open(engine, kind, &request, shared, &words)
+    Resident::open(engine, kind, &request, shared, words)
 }

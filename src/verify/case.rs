@@ -78,7 +78,7 @@ impl Case {
             Kernel::DenseForward | Kernel::DenseBackward => count(elementwise().len()) * PARTS,
             Kernel::CostValue | Kernel::CostDerivative => 2 * count(Cost::ALL.len()),
             Kernel::OutputError | Kernel::Persistent => 2 * count(pairs().len()),
-            Kernel::Gather => 8,
+            Kernel::Gather => 16,
             Kernel::CountRight | Kernel::Tally | Kernel::Answers | Kernel::CountAnswers | Kernel::Residuals => 4,
             Kernel::ClipGradients | Kernel::MaxNorm => 2,
             Kernel::Update | Kernel::DenseUpdate => 2 * count(Rule::ALL.len()),

@@ -256,10 +256,16 @@ fn data(plan: &Plan, spec: &BufferSpec, examples: usize, random: &mut Pcg64Mcg) 
     let gathers = |step: &&Step| matches!(step.kernel, Kernel::Gather | Kernel::Persistent);
     let Some(gather) = plan.steps.iter().find(gathers) else { return vec![0; spec.len] };
     let format = if spec.role == Role::Inputs { gather.params.format & 3 } else { gather.params.format >> 2 };
-    match format {
+    match format & 3 {
         0 => (0..spec.len).map(|_| random.random_range(0.0..1.0_f32).to_bits()).collect(),
         1 => (0..spec.len).map(|_| random.random()).collect(),
-        _ => (0..examples).map(|_| random.random_range(0..gather.params.outputs)).collect(),
+        // Labels, and weights after them where there is more room.
+        _ => (0..spec.len)
+            .map(|at| match at < examples {
+                true => random.random_range(0..gather.params.outputs),
+                false => random.random_range(0.1..2.0_f32).to_bits(),
+            })
+            .collect(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::case::{Case, Fill, GARBAGE, Shape};
 use crate::kernel::{Kernel, Params};
 use crate::layer::layout;
 use crate::optimizer::{CLIP_NORM, CLIP_VALUE, ETA, HYPER, KEEP, L1, L2, MAX_NORM, Rule, STEP_SIZE, Update};
-use crate::plan::{BufferId, Dropout, Format, Goal, Limits, Plan, Request, Role, Source, Step};
+use crate::plan::{BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, Request, Role, Source, Step};
 use crate::{Activation, Cost};
 
 /// The parts of a sum that are tried.
@@ -59,7 +59,11 @@ impl Maker {
         let p = &mut self.p;
         match self.kernel {
             Kernel::Activation | Kernel::ActivationPrime => p.activation = elementwise()[variant as usize].code(),
-            Kernel::Gather => p.format = variant % 2 + 8 * (variant / 2 % 2),
+            Kernel::Gather => {
+                p.format = variant % 2 + 8 * (variant / 2 % 2) + 16 * (variant / 8);
+                [p.b, p.k_begin] =
+                    if variant.is_multiple_of(8) { [0.0, 1.0] } else { [0.025, 0.925_f32] }.map(f32::to_bits);
+            }
             Kernel::Tally => p.count = variant / 2,
             Kernel::CountRight | Kernel::Answers => p.activation = variant / 2,
             Kernel::CountAnswers => p.count = (p.outputs.max(2) + 1) * (p.outputs.max(2) + 1),
@@ -85,6 +89,27 @@ impl Maker {
             kernel if kernel.sum_length(p).is_some() => self.part(variant),
             _ => {}
         }
+        if self.weighted() && self.kernel != Kernel::Persistent {
+            self.p.format = 16;
+        }
+    }
+
+    /// Whether rows have weights: in every second variant, and those that have them with all rows live have none with fewer.
+    fn weighted(&self) -> bool {
+        let variant = self.variant as usize;
+        let once = match self.kernel {
+            Kernel::CostValue | Kernel::CostDerivative => Cost::ALL.len(),
+            Kernel::OutputError | Kernel::Persistent => pairs().len(),
+            _ => return false,
+        };
+        (variant + variant / once) % 2 == 1
+    }
+
+    /// These words, and weights of rows up to a length.
+    fn with_weights(&mut self, mut words: Vec<u32>, len: usize) -> Vec<u32> {
+        let weights = self.positive(len - words.len());
+        words.extend(weights);
+        words
     }
 
     /// 0: the whole sum; 1, 2: its end or its middle, which have to be added to what is there; 3: its first part, which
@@ -108,7 +133,7 @@ impl Maker {
         let ragged = match self.kernel {
             Kernel::OutputError => self.variant as usize >= pairs().len(),
             Kernel::CostValue | Kernel::CostDerivative => self.variant as usize >= Cost::ALL.len(),
-            Kernel::Gather => self.variant >= 4,
+            Kernel::Gather => self.variant / 4 % 2 == 1,
             _ => self.variant % 2 == 1,
         };
         if ragged { (self.p.rows - self.p.rows / 3).max(1) } else { self.p.rows }
@@ -224,17 +249,22 @@ impl Maker {
         let control = self.control();
         let contents: Vec<Vec<u32>> = match self.kernel {
             Kernel::Gather => {
-                let examples = 3 * p.rows + 5;
+                // Weights stand after as many examples as control says.
+                let examples = if p.format < 16 { 3 * p.rows + 5 } else { control[2] };
                 let order = (0..control[2]).map(|_| self.random.random_range(0..examples)).collect();
                 let inputs = match p.format & 3 {
                     0 => self.numbers(examples * p.inputs),
                     _ => (0..(examples * p.inputs).div_ceil(4)).map(|_| self.random.random()).collect(),
                 };
-                let targets = match p.format >> 2 {
+                let targets = match p.format >> 2 & 3 {
                     0 => self.numbers(examples * p.outputs),
                     _ => (0..examples).map(|_| self.random.random_range(0..p.outputs)).collect(),
                 };
-                vec![control, order, inputs, targets, vec![GARBAGE; below as usize], vec![GARBAGE; here as usize]]
+                let weights = p.format / 16;
+                let len = targets.len() + (weights * examples) as usize;
+                let targets = self.with_weights(targets, len);
+                let y = vec![GARBAGE; (here + weights * p.rows) as usize];
+                vec![control, order, inputs, targets, vec![GARBAGE; below as usize], y]
             }
             Kernel::MatmulNt => vec![self.numbers(below), self.numbers(arena), self.output(here)],
             Kernel::MatmulNn => vec![self.numbers(here), self.numbers(arena), self.output(below)],
@@ -345,6 +375,9 @@ impl Maker {
         };
         let layers = layout(inputs, dense).map(|(layers, _)| layers).unwrap_or_default();
         let limits = Limits::HOST;
+        let smoothing =
+            if matches!(cost, Cost::CategoricalCrossEntropy | Cost::BinaryCrossEntropy) { 0.2 } else { 0.0 };
+        let emphasis = Emphasis { weighted: self.weighted(), smoothing };
         let update = Update { rule: Rule::ALL[self.variant as usize % Rule::ALL.len()], ..Update::default() };
         let request = Request {
             layers: &layers,
@@ -355,6 +388,7 @@ impl Maker {
             limits,
             update,
             dropout: Dropout::default(),
+            emphasis,
         };
         let Ok(plan) = Plan::population(&request, 2) else {
             unreachable!("the shape was checked, and nothing is limited")
@@ -375,7 +409,8 @@ impl Maker {
                 }
                 Role::Inputs if bytes => (0..spec.len).map(|_| self.random.random()).collect(),
                 Role::Targets if cost == Cost::CategoricalCrossEntropy => {
-                    (0..len).map(|_| self.random.random_range(0..self.p.outputs)).collect()
+                    let labels = (0..len).map(|_| self.random.random_range(0..self.p.outputs)).collect();
+                    self.with_weights(labels, spec.len)
                 }
                 Role::Targets => (0..spec.len).map(|_| self.random.random_range(0.0..1.0_f32).to_bits()).collect(),
                 Role::Between | Role::Scores => vec![GARBAGE; spec.len],
@@ -417,6 +452,11 @@ impl Maker {
                 y.push(if row % 2 == 1 { hot } else { soft }.to_bits());
             }
         }
+        // Their weights, some of them 0.
+        y.extend(
+            (0..rows * (self.p.format / 16))
+                .map(|row| if row % 5 == 3 { 0.0 } else { 0.3 + row as f32 % 7.0 }.to_bits()),
+        );
         y
     }
 }

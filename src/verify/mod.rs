@@ -11,10 +11,10 @@ mod tracked;
 pub use case::{Case, Fill, Shape};
 pub use compare::{Worst, bound, compare};
 pub use lockstep::{DeviceRunner, Lockstep, Runner, lockstep_async};
-pub use self_check::{KernelCheck, SelfCheck, check_kernels_async};
+pub use self_check::{KernelCheck, SelfCheck, check_kernel_async, check_kernels_async};
 pub use tracked::Tracked;
 
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
 pub use lockstep::lockstep;
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-pub use self_check::check_kernels;
+pub use self_check::{check_kernel, check_kernels};

@@ -61,30 +61,38 @@ impl std::fmt::Display for SelfCheck {
 /// the device reports; and [`Error::Disagreement`] for a kernel that writes where it must not. A result past its bound is
 /// no error here: it is in the report, which has [`SelfCheck::passed`].
 pub async fn check_kernels_async(device: &Device, shapes: &[Shape], seed: u64) -> Result<SelfCheck> {
+    let mut kernels = Vec::with_capacity(Kernel::ALL.len());
+    for &kernel in Kernel::ALL {
+        kernels.push(check_kernel_async(device, kernel, shapes, seed).await?);
+    }
+    Ok(SelfCheck { adapter: device.adapter(), kernels })
+}
+
+/// As [`check_kernels_async`], one kernel.
+///
+/// # Errors
+/// As there.
+pub async fn check_kernel_async(device: &Device, kernel: Kernel, shapes: &[Shape], seed: u64) -> Result<KernelCheck> {
     if let Some(shape) = shapes.iter().find(|shape| !Case::fits(**shape)) {
         let want = "of sizes from 1 to 65,536, and its arrays of at most 16,777,216 elements";
         return Err(Error::InvalidOption { option: "shape", value: format!("{shape:?}"), want });
     }
     let mut engine = device.engine();
-    let mut kernels = Vec::with_capacity(Kernel::ALL.len());
-    for &kernel in Kernel::ALL {
-        let mut check = KernelCheck { kernel, cases: 0, worst: Worst::default() };
-        for &shape in shapes {
-            for fill in [Fill::Ordinary, Fill::Extreme] {
-                for variant in 0..Case::variants(kernel) {
-                    let case = Case::new(kernel, shape, fill, variant, seed);
-                    let worst = case.check(&mut engine).await.map_err(|error| match error {
-                        Error::Disagreement(what) => Error::Disagreement(format!("{device}, shape {shape:?}: {what}")),
-                        other => other,
-                    })?;
-                    check.cases += 1;
-                    check.worst.merge(&worst);
-                }
+    let mut check = KernelCheck { kernel, cases: 0, worst: Worst::default() };
+    for &shape in shapes {
+        for fill in [Fill::Ordinary, Fill::Extreme] {
+            for variant in 0..Case::variants(kernel) {
+                let case = Case::new(kernel, shape, fill, variant, seed);
+                let worst = case.check(&mut engine).await.map_err(|error| match error {
+                    Error::Disagreement(what) => Error::Disagreement(format!("{device}, shape {shape:?}: {what}")),
+                    other => other,
+                })?;
+                check.cases += 1;
+                check.worst.merge(&worst);
             }
         }
-        kernels.push(check);
     }
-    Ok(SelfCheck { adapter: device.adapter(), kernels })
+    Ok(check)
 }
 
 /// Blocking form of [`check_kernels_async`].
@@ -101,4 +109,13 @@ pub async fn check_kernels_async(device: &Device, shapes: &[Shape], seed: u64) -
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
 pub fn check_kernels(device: &Device, shapes: &[Shape], seed: u64) -> Result<SelfCheck> {
     crate::blocking::block_on(check_kernels_async(device, shapes, seed))
+}
+
+/// Blocking form of [`check_kernel_async`].
+///
+/// # Errors
+/// As there.
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+pub fn check_kernel(device: &Device, kernel: Kernel, shapes: &[Shape], seed: u64) -> Result<KernelCheck> {
+    crate::blocking::block_on(check_kernel_async(device, kernel, shapes, seed))
 }

@@ -172,7 +172,6 @@ fn a_right_digest_is_not_trusted() {
         (r#""optimizer":"adam""#, r#""optimizer":"none""#, "another kind"),
         (r#""epochs":5"#, r#""epochz":5"#, "unknown field"),
         (r#""factor":1.0"#, r#""factor":9.0"#, "factor"),
-        (r#""seconds":0."#, r#""seconds":-9"#, "times"),
         (r#"{"settings""#, r#"["settings""#, "cannot be read"),
     ] {
         let error = refused(&text(from, to), to);
@@ -307,5 +306,45 @@ fn what_is_no_file_is_said() {
             assert!(load(&pipe).to_string().contains("no regular file"));
         }
         assert!(load(Path::new("/dev/null")).to_string().contains("no regular file"));
+    }
+}
+
+/// Writes what fuzzing starts from, where `WGRAD_CORPUS` names a folder: `fuzz/corpus/checkpoint`.
+#[test]
+fn corpus() {
+    let Some(folder) = std::env::var_os("WGRAD_CORPUS") else { return };
+    let folder = Path::new(&folder);
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    let x = (0..23).map(|i| (i % 7) as f32).collect();
+    let data = wgrad::Dataset::with_labels(x, 1, (0..23).map(|i| i % 2).collect(), 2).expect("data");
+    for (name, optimizer, schedule) in [
+        ("seed-adam", wgrad::Optimizer::from(Adam::new(0.01)), wgrad::Schedule::one_cycle()),
+        ("seed-momentum", wgrad::Momentum::new(0.1).l1(0.1).into(), wgrad::Schedule::cosine(wgrad::Span::Run(1.0))),
+        (
+            "seed-rmsprop",
+            wgrad::RmsProp::new(0.01).max_norm(1.0).into(),
+            wgrad::Schedule::constant().warm_up(wgrad::Span::Epochs(0.5)),
+        ),
+    ] {
+        let net = Network::new(1).dense(2, Activation::Relu).dropout(0.5).dense(2, Activation::Softmax);
+        let mut net = net.build(&Device::cpu()).expect("a net");
+        let trainer = Trainer::new(Cost::CategoricalCrossEntropy, optimizer)
+            .schedule(schedule)
+            .keep_best(wgrad::Metric::TrainCost);
+        let trainer = trainer.plateau(wgrad::Plateau::new(2).metric(wgrad::Metric::TrainCost)).max_steps(5);
+        { trainer }.checkpoints(Checkpoints::new(folder.join(name))).fit(&mut net, &data, None).expect("a run");
+    }
+    let preparation = wgrad::data::Table::new("t")
+        .with_numbers("a", [1.0, 2.0, 3.0])
+        .and_then(|table| table.with_texts("b", ["x", "y", "x"]));
+    let preparation = wgrad::data::Preparation::new("b").fit(&preparation.expect("a table")).expect("a preparation");
+    let mut net = Network::new(1).dense(2, Activation::Softmax).build(&Device::cpu()).expect("a net");
+    net.set_preparation(preparation).expect("it fits");
+    net.save(folder.join("seed-table")).expect("a file");
+    std::fs::write(folder.join("seed-network"), network()).expect("a file");
+    std::fs::write(folder.join("seed-run"), run()).expect("a file");
+    for name in ["f32", "bf16"] {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/torch_{name}.safetensors"));
+        std::fs::copy(golden, folder.join(format!("seed-torch-{name}"))).expect("a copy");
     }
 }

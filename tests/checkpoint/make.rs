@@ -51,6 +51,7 @@ pub fn trainer(optimizer: Optimizer) -> Trainer<'static> {
         .epochs(EPOCHS)
         .seed(11)
         .schedule(schedule)
+        .label_smoothing(0.1)
         .plateau(Plateau::new(1).metric(Metric::TestCost).min_change(0.05).by(0.5, 0.01))
         .early_stopping(EarlyStopping::new(4).metric(Metric::TestAccuracy))
         .keep_best(Metric::TestAccuracy)
