@@ -1,6 +1,6 @@
 //! Measures predictions: `cargo run --release --example serve`, with `-- --help` for what can be set.
 //!
-//! A net of ReLU layers answers rows of random numbers, one at a time and many at once, by whatever answers so many
+//! A net of `relu` layers answers rows of random numbers, one at a time and many at once, by whatever answers so many
 //! (`Network::predict_into`), and by the device alone; then it is saved and loaded. Figures are medians of 11 repeats.
 
 mod common;

@@ -8,7 +8,7 @@ mod common;
 use std::cell::Cell;
 
 use common::expect::{Expected, exact, within};
-use common::nets::{Arch, Numbers, arena, elementwise, examples, pairings};
+use common::nets::{Arch, Numbers, arena, bits, elementwise, examples, pairings};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -241,5 +241,42 @@ fn the_small_shares_of_many_rows_are_not_lost() {
                 assert!(near, "{device}, {kind} plan: parameter {i} moved by {moved:e}, not {eta:e}");
             }
         }
+    }
+}
+
+/// Few rows of a network on a GPU are answered by the host, with its bits, and with the parameters of today; more by the device.
+#[test]
+fn few_rows_are_for_the_host() {
+    let arch = Arch::new(6, &[(9, Activation::Tanh), (4, Activation::Sigmoid)], Cost::Quadratic);
+    let (x, y) = arch.data(40, 3);
+    for device in common::devices() {
+        let mut net = arch.build(&device, PlanKind::Fused, 1);
+        let mut host = arch.build(&Device::cpu_with_threads(1), PlanKind::Fused, 1);
+        for round in 0..3 {
+            net.update_mini_batch(&x, &y, arch.cost, Sgd::new(0.5)).expect("a step");
+            host.set_parameters(&net.parameters().expect("parameters")).expect("finite");
+            for rows in [1, 16, 3] {
+                let (x, mut outputs) = (&x[..6 * rows], vec![f32::NAN; 4 * rows]);
+                net.predict_into(x, &mut outputs).expect("outputs");
+                let submitted = net.counters().submissions;
+                assert_eq!(bits(&net.predict(x).expect("outputs")), bits(&outputs), "{device}, round {round}");
+                if device.kind() == "gpu" {
+                    assert_eq!(net.counters().submissions, submitted, "{device}: the device was asked for {rows} rows");
+                    let asked = net.predict_on_device(x).expect("outputs");
+                    assert!(net.counters().submissions > submitted, "{device}: the device was not asked");
+                    assert!(asked.iter().zip(&outputs).all(|(a, b)| (a - b).abs() < 1e-5), "{device}");
+                }
+                assert_eq!(
+                    bits(&outputs),
+                    bits(&host.predict(x).expect("outputs")),
+                    "{device}, round {round}, {rows} rows"
+                );
+            }
+        }
+        let submitted = net.counters().submissions;
+        assert_eq!(net.predict(&x).expect("outputs").len(), 160);
+        assert!(net.counters().submissions > submitted, "{device}: 40 rows are for the device");
+        let error = net.predict_into(&x[..12], &mut [0.0; 7]).expect_err("7 numbers for 2 rows");
+        assert!(matches!(error, wgrad::Error::Shape { .. }), "{error}");
     }
 }

@@ -256,7 +256,7 @@ impl<'a> Trainer<'a> {
     /// [`Watch`]. There are no held-out data, so that a [`Plateau`] can only watch the training rows.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], [`Error::Pairing`], [`Error::Shape`], [`Error::Limit`]; what the device reports.
+    /// Those of [`fit`](Self::fit_async) before anything is trained.
     pub fn start<'n>(&self, net: &'n mut Network, train: &Dataset) -> Result<Training<'n>> {
         let mut run = Training::open(self, net, train, None)?;
         run.train = Some(state::Identity::of(train));

@@ -15,7 +15,8 @@ use crate::make::{BATCH, EPOCHS, ROWS, STEPS, arrays, bits, data, net, optimizer
 /// Trains with saves every `every` steps, all of which are kept; then goes on from each of them. Says how many there were.
 fn every_save(device: &Device, plan: PlanKind, optimizer: Optimizer, dropout: f32, every: u64) -> usize {
     let folder = tempfile::tempdir().expect("a folder");
-    let (train, test) = (data(ROWS, 1), data(13, 2));
+    let weights = (0..ROWS).map(|row| if row % 3 == 0 { 2.0 } else { 0.5 }).collect();
+    let (train, test) = (data(ROWS, 1).with_weights(weights).expect("weights"), data(13, 2));
     let what = format!("{device}, {plan}, {optimizer:?}, dropout {dropout}");
 
     let mut plain = net(device, plan, dropout);
