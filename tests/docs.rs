@@ -72,9 +72,11 @@ fn the_map_has_every_file() {
     let mut count = 0;
     for folder in [
         "src",
+        "src/checkpoint",
         "src/cpu",
         "src/data",
         "src/gpu",
+        "src/network",
         "src/plan",
         "src/plot",
         "src/train",

@@ -69,16 +69,19 @@ fn killed_at_random_moments() {
         command.stdout(Stdio::null()).spawn().expect("a child")
     };
 
-    // How long a whole run takes in a child, as far as is known.
+    // How long a whole run takes in a child; the first one is let be, and tells.
     let mut takes = Duration::from_secs(60);
     let mut numbers = Numbers(8);
     let (mut kills, mut ends, mut within, mut fresh) = (0, 0, 0, 0);
     while kills < wanted {
+        let is_whole = !file.exists();
         let (mut child, began) = (child(), Instant::now());
         let moment = takes.mul_f64(f64::from(numbers.unit()));
         while began.elapsed() < moment {
             if child.try_wait().expect("a status").is_some() {
-                takes = takes.min(began.elapsed());
+                if is_whole {
+                    takes = began.elapsed();
+                }
                 break;
             }
             std::thread::sleep(Duration::from_micros(200));
@@ -110,7 +113,7 @@ fn killed_at_random_moments() {
     println!(
         "{kills} kills and {ends} ends in {takes:?} each: {within} files within an epoch, {fresh} times none yet; left: {left:?}"
     );
-    assert!(within * 4 > wanted, "most kills are to fall within epochs: {within} of {wanted}");
+    assert!(within * 2 > wanted, "most kills are to fall within epochs: {within} of {wanted}");
     let temporary = left.iter().filter(|name| name.to_string_lossy().starts_with(".wgrad-")).count();
     assert!(temporary <= 2, "what killed processes left is swept up by the next: {left:?}");
 }

@@ -12,8 +12,14 @@ use wgrad::{
 use crate::common::{devices, devices_and_plans};
 use crate::make::{BATCH, EPOCHS, ROWS, STEPS, arrays, bits, data, net, optimizers, timeless, trainer};
 
-/// Trains with saves every `every` steps, all of which are kept; then goes on from each of them. Says how many there were.
-fn every_save(device: &Device, plan: PlanKind, optimizer: Optimizer, dropout: f32, every: u64) -> usize {
+/// Trains with saves as `when` says, all of which are kept; then goes on from each of them. Says how many there were.
+fn every_save(
+    device: &Device,
+    plan: PlanKind,
+    optimizer: Optimizer,
+    dropout: f32,
+    when: impl FnOnce(Checkpoints) -> Checkpoints,
+) -> usize {
     let folder = tempfile::tempdir().expect("a folder");
     let weights = (0..ROWS).map(|row| if row % 3 == 0 { 2.0 } else { 0.5 }).collect();
     let (train, test) = (data(ROWS, 1).with_weights(weights).expect("weights"), data(13, 2));
@@ -22,7 +28,7 @@ fn every_save(device: &Device, plan: PlanKind, optimizer: Optimizer, dropout: f3
     let mut plain = net(device, plan, dropout);
     let want = timeless(trainer(optimizer).fit(&mut plain, &train, Some(&test)).expect("a run"));
 
-    let checkpoints = Checkpoints::new(folder.path().join("run.st")).every_steps(every).keep_last(100);
+    let checkpoints = when(Checkpoints::new(folder.path().join("run.st"))).keep_last(100);
     let mut saved = net(device, plan, dropout);
     let history = trainer(optimizer).checkpoints(checkpoints.clone()).fit(&mut saved, &train, Some(&test));
     assert_eq!(timeless(history.expect("a run")), want, "{what}: saving changes the run");
@@ -51,15 +57,23 @@ fn resume_is_exact_from_everywhere_with_every_optimizer_and_plan() {
         let mut count = 0;
         for optimizer in optimizers() {
             for dropout in [0.0, 0.3] {
-                count += every_save(&device, plan, optimizer, dropout, 5);
+                count += every_save(&device, plan, optimizer, dropout, |saves| saves.every_steps(5));
             }
         }
         println!("{device}, {plan}: {count} resumes, each to the same bits");
         assert!(count > 12 * 4, "{count}");
     }
     // Every step, once.
-    let count = every_save(&Device::cpu(), PlanKind::Fused, Adam::new(0.01).into(), 0.3, 1);
+    let adam = Adam::new(0.01).into();
+    let count = every_save(&Device::cpu(), PlanKind::Fused, adam, 0.3, |saves| saves.every_steps(1));
     assert!(count >= STEPS * 2, "{count}");
+    // Whenever the device comes back, and once an epoch.
+    for device in devices() {
+        let count = every_save(&device, PlanKind::Fused, adam, 0.3, |saves| saves.every(Duration::ZERO));
+        assert!(count >= EPOCHS, "{device}: {count}");
+        let count = every_save(&device, PlanKind::Fused, adam, 0.3, |saves| saves.every_epochs(1));
+        assert!((2..=EPOCHS).contains(&count), "{device}: {count}");
+    }
 }
 
 /// Negative control: parameters alone do not go on as the run would have.
