@@ -30,6 +30,9 @@
 //! ([`Network::update_mini_batch`], [`Network::gradients_async`], [`Network::evaluate_async`]). Whatever waits has an async
 //! form, named `..._async`, and a blocking one of the same name without it.
 //!
+//! A run that is saved ([`Checkpoints`], [`Training::save_async`]) goes on from its file bit for bit ([`Trainer::resume`]);
+//! [`Network::save_async`] and [`Network::load`] keep a network alone, and [`Weights`] are read from elsewhere.
+//!
 //! # Where things are
 //!
 //! | module | what it holds |
