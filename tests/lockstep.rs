@@ -139,6 +139,73 @@ fn every_update() {
     }
 }
 
+/// Random networks with everything that changes a step: rule, bounds, dropout, weights, smoothing, data, batch.
+#[test]
+fn random_plans() {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+    let layers = (
+        prop::collection::vec((1_usize..=12, select(elementwise()), select(vec![0.0_f32, 0.0, 0.3, 0.8])), 0..=3),
+        1_usize..=9,
+    );
+    let data = (1_usize..=9, 1_usize..=14, select(SOURCES.to_vec()));
+    let update = (select(Rule::ALL.to_vec()), any::<bool>(), any::<bool>());
+    let drawn = (
+        1_usize..=15,
+        layers,
+        select(pairings()),
+        data,
+        update,
+        any::<bool>(),
+        select(vec![0.0_f32, 0.1]),
+        any::<u64>(),
+    );
+    for (device, kind) in common::devices_and_plans() {
+        let count = if device.kind() == "cpu" { 300 } else { 60 };
+        let config = ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let worst = std::cell::Cell::new(Worst::default());
+        let outcome = runner.run(
+            &drawn,
+            |(inputs, (hidden, outputs), (output, cost), data, update, weighted, smoothing, seed)| {
+                let (rows, len, source) = data;
+                let dense: Vec<_> = hidden.iter().map(|&(width, f, _)| (width, f)).chain([(outputs, output)]).collect();
+                let rates: Vec<f32> = hidden.iter().map(|h| h.2).collect();
+                let (rule, clip_norm, max_norm) = update;
+                let smooths = matches!(cost, Cost::BinaryCrossEntropy | Cost::CategoricalCrossEntropy);
+                let source = match source {
+                    Source::Dataset { inputs, targets, .. } => Source::Dataset { len, inputs, targets },
+                    source => source,
+                };
+                let net = Arch::new(inputs, &dense, cost).build(&Device::cpu(), kind, 1);
+                let request = Request {
+                    limits: device.limits(),
+                    update: Update { rule, clip_norm, max_norm },
+                    dropout: Dropout { rates: &rates, seed: 5 },
+                    emphasis: Emphasis { weighted, smoothing: if smooths { smoothing } else { 0.0 } },
+                    ..net.request(Goal::Train, cost, source, rows)
+                };
+                let failed = |error: Error| TestCaseError::fail(error.to_string());
+                let mut plan = Plan::new(kind, &request).map_err(failed)?;
+                let round = plan.rounds.pop().ok_or_else(|| TestCaseError::fail("no round"))?;
+                plan.steps = plan.steps[round.steps.clone()].to_vec();
+                plan.rounds = vec![Round { steps: 0..plan.steps.len(), ..round }];
+                let passes = if source == Source::Direct { 1 } else { len.div_ceil(rows) };
+                let (mut a, mut b) = (self::runner(&Device::cpu(), &plan), self::runner(&device, &plan));
+                let report = lockstep(&plan, &mut a, &mut b, seed, passes).map_err(failed)?;
+                let mut sum = worst.get();
+                sum.merge(&report.worst);
+                worst.set(sum);
+                Ok(())
+            },
+        );
+        outcome.unwrap_or_else(|error| panic!("{device}, {kind} plan: {error}"));
+        println!("CPU backend against {device}, {kind} plan: {count} random plans, worst: {}", worst.get());
+        assert!(worst.get().passed() && worst.get().elements > u64::from(count) * 100);
+    }
+}
+
 /// Weights of rows, and smoothed labels, with every cost in every plan.
 #[test]
 fn weights_and_smoothing() {
