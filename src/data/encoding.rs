@@ -85,6 +85,13 @@ impl Scale {
         }
     }
 
+    /// Whether these values, of which it is the standard scale, are none of them negative, and some far above the others: prices,
+    /// counts, times.
+    pub(super) fn has_positive_tail(&self, values: &[f64]) -> bool {
+        let (least, most) = range(values);
+        least >= 0.0 && self.apply_unlimited(most) > HEAVY
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         let good = |unit: f64| unit.is_finite() && unit > 0.0;
         let log = self.log.is_none_or(|[middle, unit]| middle.is_finite() && good(unit));

@@ -336,12 +336,15 @@ impl Preparation {
         self.stored.target.outputs()
     }
 
-    /// The activation of the last layer that goes with [`cost`](Self::cost): softmax for classes, identity for numbers.
+    /// The activation of the last layer that goes with [`cost`](Self::cost): softmax for classes, identity for numbers. For numbers with
+    /// a heavy tail above 0 (no training row's is negative, and the largest is more than 6 standard deviations above the mean, as prices
+    /// and counts are) it is softplus, so that no answer is negative; the center of [`target_scale`](Self::target_scale) is 0 then.
     #[must_use]
     pub const fn output_activation(&self) -> Activation {
-        match self.task() {
-            Task::Classification => Activation::Softmax,
-            Task::Regression => Activation::Identity,
+        match &self.stored.target {
+            Target::Classes { .. } => Activation::Softmax,
+            Target::Number { positive: true, .. } => Activation::Softplus,
+            Target::Number { .. } => Activation::Identity,
         }
     }
 

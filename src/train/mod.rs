@@ -184,7 +184,8 @@ impl<'a> Trainer<'a> {
     /// [`fit`](Self::fit_async), whatever ends it but an error. It goes before the metric of
     /// [`early_stopping`](Self::early_stopping), which keeps the best by itself.
     ///
-    /// An epoch that is the best so far costs a read of the parameters, four bytes each.
+    /// The optimiser goes back with them: what it remembers, and its count of steps, are those of that epoch, so that training on is as
+    /// if the run had ended there. An epoch that is the best so far costs a read of all that, four bytes a number.
     #[must_use]
     pub const fn keep_best(mut self, metric: Metric) -> Self {
         self.keep_best = Some(metric);
@@ -339,18 +340,20 @@ impl Clock {
     }
 }
 
-/// The best parameters of a run so far, in the host's memory.
+/// The best parameters of a run so far, with the optimiser's memory, on the host.
 struct Best {
     metric: Option<Metric>,
     watch: Watch,
     parameters: Vec<f32>,
+    /// What the optimiser remembered then, and after how many steps.
+    memory: (Vec<u32>, u64),
     /// Whether they are what the network has now.
     current: bool,
 }
 
 impl Best {
     fn new(metric: Option<Metric>) -> Self {
-        Self { metric, watch: Watch::default(), parameters: Vec::new(), current: false }
+        Self { metric, watch: Watch::default(), parameters: Vec::new(), memory: (Vec::new(), 0), current: false }
     }
 
     /// Reads the parameters if this epoch was the best.
@@ -359,6 +362,7 @@ impl Best {
         self.current = self.watch.see(metric, 0.0, report);
         if self.current {
             self.parameters = net.parameters_async().await?;
+            self.memory = (net.memory_async().await?, net.optimizer_steps());
         }
         Ok(())
     }
@@ -368,11 +372,13 @@ impl Best {
         self.current = false;
     }
 
-    /// Gives the network the best parameters back, and says of which epoch they are.
+    /// Gives the network the best parameters back, and its optimiser what it remembered with them; says of which epoch they are.
     fn restore(self, net: &mut Network) -> Result<Option<usize>> {
         let Some((epoch, _)) = self.watch.best else { return Ok(None) };
         if !self.current {
             net.set_parameters(&self.parameters)?;
+            let (memory, steps) = &self.memory;
+            net.remember(memory, *steps)?;
         }
         Ok(Some(epoch))
     }
