@@ -434,14 +434,17 @@ impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inputs = if matches!(*self.inputs, Inputs::U8(_)) { "u8" } else { "f32" };
         let targets = if matches!(*self.targets, Targets::Labels { .. }) { "labels" } else { "values" };
-        f.debug_struct("Dataset")
+        let mut shown = f.debug_struct("Dataset");
+        shown
             .field("len", &self.len)
             .field("features", &self.features)
             .field("outputs", &self.outputs())
             .field("inputs", &format_args!("{inputs}"))
-            .field("targets", &format_args!("{targets}"))
-            .field("weighted", &self.weights.is_some())
-            .finish()
+            .field("targets", &format_args!("{targets}"));
+        if self.weights.is_some() {
+            shown.field("weighted", &true);
+        }
+        shown.finish()
     }
 }
 
