@@ -37,6 +37,7 @@
 //! | the crate's root | networks, training, devices, errors: all that most programs need |
 //! | [`data`] | data sets, mini-batches, tables (CSV) and what prepares them, IDX files (MNIST), built-in digits |
 //! | [`plan`] | the step of a mini-batch recorded as data, and the limits that the planner keeps to |
+//! | [`export`] | a trained network as a Rust module or a WGSL function |
 //! | [`kernel`] | the table of kernels: what shaders, CPU functions and plans are held to |
 //! | [`verify`] | checks that anyone can run: every kernel, or two devices side by side, against `f64` |
 //! | `plot` | charts as SVG and PNG, with the feature of that name |
@@ -69,6 +70,7 @@ mod cpu;
 pub mod data;
 mod device;
 mod error;
+pub mod export;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod init;

@@ -374,6 +374,16 @@ impl Preparation {
         self.stored.inputs.iter().flat_map(|input| input.encoding.names(&input.name)).collect()
     }
 
+    /// What becomes of each of [`columns`](Self::columns).
+    pub(crate) fn encodings(&self) -> impl ExactSizeIterator<Item = (&str, &Encoding)> {
+        self.stored.inputs.iter().map(|input| (input.name.as_str(), &input.encoding))
+    }
+
+    /// The words that stand for a missing field, beside the empty text.
+    pub(crate) fn missing_words(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.stored.missing_words.iter().map(String::as_str)
+    }
+
     /// A reader that takes each column for what it was in training, so that a file with a few rows is not taken for something
     /// else.
     pub fn reader(&self) -> TableReader {
