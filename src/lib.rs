@@ -37,7 +37,7 @@
 //! | the crate's root | networks, training, devices, errors: all that most programs need |
 //! | [`data`] | data sets, mini-batches, tables (CSV) and what prepares them, IDX files (MNIST), built-in digits |
 //! | [`plan`] | the step of a mini-batch recorded as data, and the limits that the planner keeps to |
-//! | [`export`] | a trained network as a Rust module or a WGSL function |
+//! | [`export`] | a trained network as a Rust module, a WGSL function or ONNX |
 //! | [`kernel`] | the table of kernels: what shaders, CPU functions and plans are held to |
 //! | [`verify`] | checks that anyone can run: every kernel, or two devices side by side, against `f64` |
 //! | `plot` | charts as SVG and PNG, with the feature of that name |
@@ -56,6 +56,7 @@
 //! | `blocking` | yes | blocking forms of whatever waits; never on wasm32 |
 //! | `plot` | no | charts of a run, as SVG and PNG |
 //! | `progress` | no | a progress bar |
+//! | `onnx` | no | networks to ONNX and from it |
 
 #![warn(missing_docs, unreachable_pub)]
 #![warn(clippy::cast_possible_truncation, clippy::float_cmp, clippy::missing_errors_doc, clippy::missing_panics_doc)]

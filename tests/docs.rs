@@ -74,6 +74,8 @@ fn the_map_has_every_file() {
         "src",
         "src/cpu",
         "src/data",
+        "src/export",
+        "src/export/onnx",
         "src/gpu",
         "src/plan",
         "src/plot",

@@ -4,18 +4,23 @@
 //! |---|---|---|
 //! | a Rust module without dependencies, `no_std` | [`Network::to_rust_async`] | a function from a row's fields to an answer |
 //! | one function in WGSL, for an application's own shader | [`Network::to_wgsl_async`] | an error: it takes encoded rows, if told to |
+//! | ONNX, for other frameworks and runtimes, with the feature `onnx` | `Network::to_onnx_async` | operators before and after the network |
 //!
 //! All of them compute what [`predict`](Network::predict_async) does, but for rounding: sums may be in another order, and `exp` is
-//! another.
+//! another. `Network::from_onnx` goes the other way.
 
 #[cfg(test)]
 mod accuracy;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod rust;
 mod rust_table;
 mod text;
 mod wgsl;
 mod wgsl_words;
 
+#[cfg(feature = "onnx")]
+pub use onnx::Onnx;
 pub use wgsl::{Weights, Wgsl, WgslFunction};
 
 use crate::data::Preparation;

@@ -8,6 +8,8 @@ mod common;
 
 mod bound;
 mod cases;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod rust;
 mod tables;
 #[cfg(feature = "gpu")]
