@@ -8,14 +8,17 @@ use crate::{Activation, Network};
 
 const FUNCTIONS: &str = include_str!("functions.wgsl");
 
-/// Elements of an array expression that every WGSL implementation has to take (WGSL, 2.4, limits).
-const ARRAY_ELEMENTS: usize = 2047;
-
 /// Bytes of the variables of a function that every WGSL implementation has to take (the same).
 const FUNCTION_BYTES: usize = 8192;
 
-/// Parameters up to which [`Weights::Auto`] takes constants.
+/// Parameters up to which [`Weights::Auto`] takes constants (`docs/measurements.md`).
 const AUTO_CONSTANTS: usize = 512;
+
+/// Parameters up to which constants can be asked for.
+const MOST_CONSTANTS: usize = 4096;
+
+/// Products in a statement: long expressions are beyond some compilers.
+const TERMS: usize = 8;
 
 /// Where the function has its weights and biases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +27,8 @@ pub enum Weights {
     /// Constants for at most 512 parameters, else the storage buffer `@group(0) @binding(0)`.
     #[default]
     Auto,
-    /// Constants in the text. WGSL promises 2,047 elements in an array expression, so a layer can have as many weights at most.
+    /// Constants in the text, at most 4,096: each is an operation of its own, `z += 0.5f * a0[3]`, without a loop. An array of
+    /// constants would be shorter, but compilers copy the whole of it whenever it is indexed.
     Constants,
     /// A storage buffer, `var<storage, read>`, at this place; [`WgslFunction::bytes`] is what it holds.
     Storage {
@@ -101,8 +105,7 @@ impl Network {
     /// own shader and calls from any stage, for one row in one invocation. It needs no extension, and no other text.
     ///
     /// The weights are constants in the text or stand in a storage buffer ([`Weights`]). The variables of the function are the
-    /// input and the two widest neighbouring layers at most: WGSL promises 8,192 bytes for them, 2,048 numbers, and what needs
-    /// more is an error. An output differs from that of [`predict`](Self::predict_async) by rounding only: by no more than
+    /// input and the layers: WGSL promises 8,192 bytes for them, which are 2,048 numbers, and what needs more is an error. An output differs from that of [`predict`](Self::predict_async) by rounding only: by no more than
     /// `2 (8 + 2 sqrt(K)) 2^-23 (sum_k |w_jk a_k| + |b_j|)` a layer, for `K` neurons below, and what WGSL allows `exp` and division.
     ///
     /// Lavapipe before Mesa 23 stops an invocation's loops after 65,535 iterations in total, without a word: a network of so
@@ -129,7 +132,7 @@ impl Network {
     /// # Errors
     /// [`Error::InvalidOption`] if the name is no identifier of WGSL, or one that WGSL keeps for itself or uses.
     /// [`Error::Export`] if the layers are too wide, if the network has a preparation and [`Wgsl::encoded_rows`] does not allow it, or if
-    /// a layer has too many weights for constants that were asked for. [`Error::NotFinite`] if a parameter is NaN or infinite; what
+    /// there are more than 4,096 parameters and constants were asked for. [`Error::NotFinite`] if a parameter is NaN or infinite; what
     /// the device reports.
     pub async fn to_wgsl_async(&self, options: &Wgsl) -> Result<WgslFunction> {
         if !wgsl_words::is_free(&options.name) {
@@ -181,15 +184,10 @@ fn write(net: &Trained<'_>, options: &Wgsl) -> Result<WgslFunction> {
         Weights::Storage { group, binding } => Some([group, binding]),
         Weights::Constants => None,
     };
-    if let (None, Some((l, layer))) =
-        (binding, net.layers.iter().enumerate().find(|(_, layer)| layer.inputs * layer.outputs > ARRAY_ELEMENTS))
-    {
+    if binding.is_none() && count > MOST_CONSTANTS {
         let problem = format!(
-            "layer {} has {} x {} weights, where WGSL promises {ARRAY_ELEMENTS} elements in an array of constants; \
-             use Weights::Storage",
-            l + 1,
-            layer.inputs,
-            layer.outputs,
+            "{count} parameters, where {MOST_CONSTANTS} is the most for constants, each of which is an operation of its own in the \
+             text; use Weights::Storage"
         );
         return Err(refuse("WGSL", problem));
     }
@@ -200,49 +198,45 @@ fn write(net: &Trained<'_>, options: &Wgsl) -> Result<WgslFunction> {
         "// Written by wgrad {}. Every name in it is {name}, or starts with {name}_.\n",
         env!("CARGO_PKG_VERSION")
     );
-    match binding {
-        Some([group, binding]) => {
-            let _ = writeln!(out, "// All weights, each layer's (out, in), then all biases: {count} numbers.");
-            let _ = writeln!(
-                out,
-                "@group({group}) @binding({binding}) var<storage, read> {name}_parameters: array<f32>;\n"
-            );
-        }
-        None => {
-            for (l, layer) in net.layers.iter().enumerate() {
-                for (letter, numbers) in [("w", net.weights(layer)), ("b", net.biases(layer))] {
-                    let numbers: Vec<_> = numbers.iter().map(|x| format!("{x:?}f")).collect();
-                    let lines: Vec<_> = numbers.chunks(8).map(|line| line.join(", ")).collect();
-                    let _ = write!(out, "const {name}_{letter}{} = array<f32, {}>(\n    ", l + 1, numbers.len());
-                    out.push_str(&lines.join(",\n    "));
-                    out.push_str("\n);\n\n");
-                }
-            }
-        }
+    if let Some([group, binding]) = binding {
+        let _ = writeln!(out, "// All weights, each layer's (out, in), then all biases: {count} numbers.");
+        let _ =
+            writeln!(out, "@group({group}) @binding({binding}) var<storage, read> {name}_parameters: array<f32>;\n");
     }
     out.push_str(&text::functions(FUNCTIONS, &wanted(net.layers), &format!("{name}_")));
     let _ = writeln!(out, "fn {name}(x: array<f32, {}>) -> array<f32, {}> {{", net.inputs(), net.outputs());
     out.push_str("    var a0 = x;\n");
     for (l, layer) in net.layers.iter().enumerate() {
-        let (below, l) = (l, l + 1);
-        let (weight, bias) = match binding {
-            Some(_) => {
-                let at = |at: usize| if at == 0 { String::new() } else { format!("{at}u + ") };
-                let (w, b) = (at(layer.w), at(layer.b));
-                (format!("{name}_parameters[{w}j * {}u + i]", layer.inputs), format!("{name}_parameters[{b}j]"))
-            }
-            None => (format!("{name}_w{l}[j * {}u + i]", layer.inputs), format!("{name}_b{l}[j]")),
-        };
+        let l = l + 1;
+        let (inputs, outputs) = (layer.inputs, layer.outputs);
         let a = match function(layer.activation) {
             Some(f) => format!("{name}_{f}(z)"),
             None => "z".to_owned(),
         };
-        let (inputs, outputs) = (layer.inputs, layer.outputs);
-        let _ = write!(
-            out,
-            "    var a{l}: array<f32, {outputs}>;\n    for (var j = 0u; j < {outputs}u; j++) {{\n        var z = {bias};\n        \
-             for (var i = 0u; i < {inputs}u; i++) {{ z += {weight} * a{below}[i]; }}\n        a{l}[j] = {a};\n    }}\n"
-        );
+        let _ = writeln!(out, "    var a{l}: array<f32, {outputs}>;");
+        if binding.is_some() {
+            let at = |at: usize| if at == 0 { String::new() } else { format!("{at}u + ") };
+            let (w, b) = (at(layer.w), at(layer.b));
+            let _ = write!(
+                out,
+                "    for (var j = 0u; j < {outputs}u; j++) {{\n        var z = {name}_parameters[{b}j];\n        \
+                 for (var i = 0u; i < {inputs}u; i++) {{ z += {name}_parameters[{w}j * {inputs}u + i] * a{}[i]; }}\n        \
+                 a{l}[j] = {a};\n    }}\n",
+                l - 1
+            );
+        } else {
+            // Without a loop and an index: compilers copy an array of constants whenever it is indexed.
+            for (j, (w, b)) in net.weights(layer).chunks(inputs).zip(net.biases(layer)).enumerate() {
+                let _ = writeln!(out, "    {{\n        var z = {b:?}f;");
+                for (at, terms) in w.chunks(TERMS).enumerate() {
+                    let terms = terms.iter().enumerate();
+                    let terms =
+                        terms.map(|(i, w)| format!("{w:?}f * a{}[{}]", l - 1, at * TERMS + i)).collect::<Vec<_>>();
+                    let _ = writeln!(out, "        z += {};", terms.join(" + "));
+                }
+                let _ = writeln!(out, "        a{l}[{j}] = {a};\n    }}");
+            }
+        }
         if layer.activation == Activation::Softmax {
             let _ = write!(
                 out,
