@@ -9,7 +9,7 @@
 // cost_value      : c[b] = weight[b] sum_j term(z[b,j], a[b,j], y[b,j]), 0 past live   z, a, y (B,O) -> c (B)        overwrites
 // count_right     : n[b] = 1 if argmax a[b] = argmax y[b], 0 past live       a, y (B,O) -> n (B)           overwrites
 // tally           : scores[2 step] = sum_b c[b], scores[2 step + 1] = sum_b n[b]   c, n (B) -> two a step      overwrites
-//                   then, if p.count is 1, control moves on to the next mini-batch: step + 1, and its live rows
+//                   then, if p.count is 1, control moves on to the next mini-batch: step + 1 (in [4] too), and its live rows
 //
 // Sum order: each of 64 lanes adds every 64th term, ascending; then a fixed tree over the lanes.
 // Twin: src/cpu/cost.rs, functions of the same names. Change both or neither.
@@ -36,7 +36,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> y: array<f32>;
 @group(0) @binding(3) var<storage, read> a: array<f32>;
 @group(0) @binding(4) var<storage, read> z: array<f32>;
-@group(0) @binding(5) var<storage, read_write> row_cost: array<f32>;
+@group(0) @binding(5) var<storage, read_write> costs: array<f32>; // the first B of what a row scores
 
 // -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
@@ -121,10 +121,8 @@ fn row_sum(x: f32, lane: u32) -> f32 {
     return total;
 }
 
-// The cost of the row that starts at first. All 64 lanes call it.
-fn row_cost_of(first: u32, lane: u32) -> f32 {
-    var log_sum = vec2(0.0, 0.0);
-    if (p.cost == 2u) { log_sum = log_sum_exp(first, lane); }
+// The cost of the row that starts at first; log_sum is that of the row, where the cost has a softmax. All 64 lanes call it.
+fn row_cost_of(first: u32, lane: u32, log_sum: vec2<f32>) -> f32 {
     var sum = 0.0;
     for (var j = lane; j < p.outputs; j += 64u) {
         sum += cost_term(z[first + j], a[first + j], y[first + j], log_sum);
@@ -172,7 +170,7 @@ fn row_right_of(first: u32, lane: u32) -> u32 {
 
 // The weight of a row: the numbers after the targets, where rows have weights.
 fn weight_of(row: u32) -> f32 {
-    if (p.format < 16u) { return 1.0; }
+    if ((p.format & 16u) == 0u) { return 1.0; }
     return y[p.rows * p.outputs + row];
 }
 // -- end of one row's cost and answer --
@@ -182,11 +180,13 @@ fn cost_value(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
               @builtin(local_invocation_index) lane: u32) {
     let row = group.y * groups.x + group.x;
     if (row >= p.rows) { return; }
-    let sum = row_cost_of(row * p.outputs, lane) * weight_of(row);
-    if (lane == 0u) { row_cost[row] = select(0.0, sum, row < control[1]); }
+    var log_sum = vec2(0.0, 0.0);
+    if (p.cost == 2u) { log_sum = log_sum_exp(row * p.outputs, lane); }
+    let sum = row_cost_of(row * p.outputs, lane, log_sum) * weight_of(row);
+    if (lane == 0u) { costs[row] = select(0.0, sum, row < control[1]); }
 }
 
-@group(0) @binding(4) var<storage, read_write> row_right: array<u32>;
+@group(0) @binding(4) var<storage, read_write> rights: array<f32>; // the next B
 
 @compute @workgroup_size(64, 1, 1)
 fn count_right(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -194,7 +194,7 @@ fn count_right(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
     let row = group.y * groups.x + group.x;
     if (row >= p.rows) { return; }
     let right = row_right_of(row * p.outputs, lane);
-    if (lane == 0u) { row_right[row] = select(0u, right, row < control[1]); }
+    if (lane == 0u) { rights[p.rows + row] = select(0.0, f32(right), row < control[1]); }
 }
 
 @group(0) @binding(4) var<storage, read_write> derivative: array<f32>;
@@ -211,31 +211,26 @@ fn cost_derivative(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
 
 // As control above, with [2] the examples of the data set.
 @group(0) @binding(1) var<storage, read_write> moving: array<u32>;
-@group(0) @binding(2) var<storage, read> costs: array<f32>;
-@group(0) @binding(3) var<storage, read> rights: array<u32>;
-@group(0) @binding(4) var<storage, read_write> scores: array<f32>;
-var<workgroup> count: array<u32, 64>;
+@group(0) @binding(2) var<storage, read> rows: array<f32>;
+@group(0) @binding(3) var<storage, read_write> scores: array<f32>;
 
 @compute @workgroup_size(64, 1, 1)
 fn tally(@builtin(local_invocation_index) lane: u32) {
-    var sum = 0.0;
-    var right = 0u;
+    var cost = 0.0;
+    var right = 0.0; // exact: rows are at most 2^24
     for (var b = lane; b < p.rows; b += 64u) {
-        sum += costs[b];
-        right += rights[b];
+        cost += rows[b];
+        right += rows[p.rows + b];
     }
-    count[lane] = right;
-    let total = row_sum(sum, lane);
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if (lane < half) { count[lane] += count[lane + half]; }
-        workgroupBarrier();
-    }
+    let costs_in_all = row_sum(cost, lane);
+    let rights_in_all = row_sum(right, lane);
     if (lane == 0u) {
         let step = moving[0];
-        scores[2u * step] = total;
-        scores[2u * step + 1u] = f32(count[0]); // exact: rows are at most 2^24
+        scores[2u * step] = costs_in_all;
+        scores[2u * step + 1u] = rights_in_all;
         if (p.count == 1u) {
             moving[0] = step + 1u;
+            moving[4] = step + 1u;
             moving[1] = min(p.rows, moving[2] - min((step + 1u) * p.rows, moving[2]));
         }
     }

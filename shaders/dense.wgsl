@@ -3,14 +3,17 @@
 //
 // dense_forward  : z = a w^T + b, out = f(z)                          a (B,I) -> z, out (B,O)              (equation 2)
 // dense_backward : delta_l = (delta w) (.) f'(z_l)                    delta (B,O), z_l, a_l (B,I) -> delta_l (B,I) (BP2)
-// dense_gradient : dw = delta^T a, db = sum_b delta[b]                delta (B,O), a (B,I) -> gradients     (BP3, BP4)
+// gather_forward : the same of the first layer, whose a is the mini-batch: x = examples order[step * B + r], as in data.wgsl
+//                                                                     inputs (n,I), order (n) -> x (B,I), z, out (B,O)
+// dense_gradient : dw = delta^T a, db = sum_b delta[b] of all layers  delta (B,O), a (B,I) -> gradients     (BP3, BP4)
 // dense_update   : the optimiser's step with these gradients          delta (B,O), a (B,I) -> params, state
-//                  (in the last two the bias is column I of a, where a is 1)
+//                  (in the last two the bias is column I of a, where a is 1; with the last part of the sums both add up what the rows
+//                  scored, as tally in cost.wgsl, and control moves on)
 //
 // All do the terms k_begin <= k < k_end of their sums, as in matmul.wgsl; f' is applied with the last part,
 // and f with every part (the last one counts); dense_update has no parts. Otherwise they overwrite; dense_update adds to the parameters.
 // Sum order: fixed (k ascending; with a SIDE of 4, group g of four has the terms k = g mod 4 of each block of 16, ascending, and the
-// groups are added in order).
+// groups are added in order; the rows' scores: each of 64 lanes every 64th, ascending, then a fixed tree).
 // Twin: src/cpu/dense.rs, functions of the same names. Change both or neither.
 // Grid: one workgroup of 64 a tile of the result, tiles in row-major order, folded into y.
 
@@ -242,6 +245,28 @@ fn forward_block(b: u32, o: u32, sums: mat4x4<f32>) {
     forward_row(b + 3u, o, sums[3]);
 }
 
+fn finish_forward(origin: vec2<u32>, at: Place, sums: Sums, lane: u32) {
+    let b = origin.x + 4u * at.row;
+    let o = origin.y + 4u * at.column;
+    if (SIDE == 4u) {
+        forward_row(b + at.group, o, row_of_groups(sums, at, lane));
+        return;
+    }
+    forward_block(b, o, sums.s00);
+    if (COLUMN_QUADS > 1u) { forward_block(b, o + 4u * SIDE, sums.s01); }
+    if (ROW_QUADS > 1u) { forward_block(b + 4u * SIDE, o, sums.s10); }
+    if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { forward_block(b + 4u * SIDE, o + 4u * SIDE, sums.s11); }
+}
+
+// One term of the sums' right-hand sides, this lane's, for the columns from first on.
+fn load_weights(first: u32, k: u32, term: u32, lane: u32) {
+    for (var q = lane / DEPTH; q < SIDE * COLUMN_QUADS; q += LANES / DEPTH) {
+        let o = p.w + clamped(first + 4u * q, p.outputs) * p.inputs + term; // w is (O,I): its rows become columns of the result
+        let r = vec4(params[o.x], params[o.y], params[o.z], params[o.w]);
+        tile_r[quad_at(lane % DEPTH, q)] = select(vec4(0.0), r, k < p.k_end);
+    }
+}
+
 @compute @workgroup_size(64, 1, 1)
 fn dense_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(local_invocation_index) lane: u32) {
@@ -257,25 +282,64 @@ fn dense_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
             let l = vec4(below[b.x], below[b.y], below[b.z], below[b.w]);
             tile_l[quad_at(lane % DEPTH, q)] = select(vec4(0.0), l, k < p.k_end);
         }
-        for (var q = lane / DEPTH; q < SIDE * COLUMN_QUADS; q += LANES / DEPTH) {
-            let o = p.w + clamped(origin.y + 4u * q, p.outputs) * p.inputs + term; // w is (O,I): its rows become columns of the result
-            let r = vec4(params[o.x], params[o.y], params[o.z], params[o.w]);
-            tile_r[quad_at(lane % DEPTH, q)] = select(vec4(0.0), r, k < p.k_end);
-        }
+        load_weights(origin.y, k, term, lane);
         workgroupBarrier();
         add_products(&sums, at);
         workgroupBarrier();
     }
-    let b = origin.x + 4u * at.row;
-    let o = origin.y + 4u * at.column;
-    if (SIDE == 4u) {
-        forward_row(b + at.group, o, row_of_groups(sums, at, lane));
-        return;
+    finish_forward(origin, at, sums, lane);
+}
+
+@group(0) @binding(1) var<storage, read> inputs: array<u32>;      // of all examples, in the format that p.format says
+@group(0) @binding(5) var<storage, read_write> x: array<f32>;     // (B,I)
+@group(0) @binding(6) var<storage, read> control: array<u32>;     // [0] step, [1] live rows
+@group(0) @binding(7) var<storage, read> order: array<u32>;
+
+// The example in row b, and whether there is one.
+fn example_of(b: u32) -> vec2<u32> {
+    if (b >= control[1]) { return vec2(0u, 0u); }
+    return vec2(order[control[0] * p.rows + b], 1u);
+}
+
+fn input_of(example: vec2<u32>, i: u32) -> f32 {
+    let at = example.x * p.inputs + i;
+    var value = 0.0;
+    if ((p.format & 3u) == 1u) {
+        value = f32((inputs[at >> 2u] >> ((at & 3u) * 8u)) & 255u) * 0.003921569;
+    } else {
+        value = bitcast<f32>(inputs[at]);
     }
-    forward_block(b, o, sums.s00);
-    if (COLUMN_QUADS > 1u) { forward_block(b, o + 4u * SIDE, sums.s01); }
-    if (ROW_QUADS > 1u) { forward_block(b + 4u * SIDE, o, sums.s10); }
-    if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { forward_block(b + 4u * SIDE, o + 4u * SIDE, sums.s11); }
+    return select(0.0, value, example.y == 1u);
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn gather_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                  @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, p.outputs);
+    let at = place_of(lane);
+    var sums = Sums();
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += DEPTH) {
+        let k = k0 + lane % DEPTH;
+        let term = min(k, p.k_end - 1u);
+        for (var q = lane / DEPTH; q < SIDE * ROW_QUADS; q += LANES / DEPTH) {
+            let b = clamped(origin.x + 4u * q, p.rows);
+            let l = vec4(input_of(example_of(b.x), term), input_of(example_of(b.y), term),
+                         input_of(example_of(b.z), term), input_of(example_of(b.w), term));
+            tile_l[quad_at(lane % DEPTH, q)] = select(vec4(0.0), l, k < p.k_end);
+            // One of the tiles of these rows keeps what all of them load.
+            if (origin.y == 0u) {
+                x[b.x * p.inputs + term] = l.x;
+                x[b.y * p.inputs + term] = l.y;
+                x[b.z * p.inputs + term] = l.z;
+                x[b.w * p.inputs + term] = l.w;
+            }
+        }
+        load_weights(origin.y, k, term, lane);
+        workgroupBarrier();
+        add_products(&sums, at);
+        workgroupBarrier();
+    }
+    finish_forward(origin, at, sums, lane);
 }
 
 @group(0) @binding(1) var<storage, read> delta: array<f32>;     // delta_{l+1} (B,O)
@@ -343,28 +407,92 @@ fn dense_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
     if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { backward_block(b + 4u * SIDE, i + 4u * SIDE, sums.s11); }
 }
 
-@group(0) @binding(2) var<storage, read> a_below: array<f32>;   // a_{l-1} (B,I)
-@group(0) @binding(3) var<storage, read_write> gradients: array<f32>;
+// What the kernels of all layers are told: inputs, workgroups; outputs, layers; w, where the steps' scores start in scoring; b, where the
+// optimiser's numbers start in walk; cost, 1 if control moves on to the next mini-batch, 2 if nothing is added up; format, which tile.
+// Layers are counted from 0 here: layer l has its inputs with the layers of the other parity than its errors.
+@group(0) @binding(1) var<storage, read> a_even: array<f32>;      // x, a_2, a_4, ..: (B,I) each
+@group(0) @binding(2) var<storage, read> a_odd: array<f32>;       // a_1, a_3, ..
+@group(0) @binding(3) var<storage, read> delta_even: array<f32>;  // delta_2, delta_4, ..: (B,O) each
+@group(0) @binding(4) var<storage, read> delta_odd: array<f32>;   // delta_1, delta_3, ..
+@group(0) @binding(5) var<storage, read_write> walk: array<u32>;  // control, then LAYER words a layer, then the optimiser's numbers
+@group(0) @binding(6) var<storage, read_write> scoring: array<f32>; // what the rows score (2 B), then what the steps do
+
+const CONTROL: u32 = 8u; // [0] step, [1] live rows, [2] examples; [4] the step whose gradients these are
+const LAYER: u32 = 6u;
+struct Layer {
+    inputs: u32,
+    outputs: u32,
+    w: u32,     // where its weights are among the parameters
+    b: u32,
+    below: u32, // where its inputs start among the activations
+    here: u32,  // where its errors start among the errors
+}
+
+fn layer_of(l: u32) -> Layer {
+    let at = CONTROL + LAYER * l;
+    return Layer(walk[at], walk[at + 1u], walk[at + 2u], walk[at + 3u], walk[at + 4u], walk[at + 5u]);
+}
+
+// Four errors, or activations, of layer l, from these places of its arena.
+fn errors_at(l: u32, at: vec4<u32>) -> vec4<f32> {
+    if (l % 2u == 0u) { return vec4(delta_odd[at.x], delta_odd[at.y], delta_odd[at.z], delta_odd[at.w]); }
+    return vec4(delta_even[at.x], delta_even[at.y], delta_even[at.z], delta_even[at.w]);
+}
+
+fn inputs_at(l: u32, at: vec4<u32>) -> vec4<f32> {
+    if (l % 2u == 0u) { return vec4(a_even[at.x], a_even[at.y], a_even[at.z], a_even[at.w]); }
+    return vec4(a_odd[at.x], a_odd[at.y], a_odd[at.z], a_odd[at.w]);
+}
+
+// Which layer a workgroup has a tile of, and which; NOWHERE for a workgroup too many.
+const NOWHERE: u32 = 0xffffffffu;
+var<workgroup> found: vec2<u32>;
+
+fn gradient_tiles(layer: Layer) -> vec2<u32> {
+    let high = 4u * SIDE * ROW_QUADS;
+    let wide = 4u * SIDE * COLUMN_QUADS;
+    return vec2((layer.outputs + high - 1u) / high, (layer.inputs + wide) / wide); // I + 1 columns
+}
+
+fn tile_of_group(number_of_group: u32) -> vec2<u32> {
+    var left = number_of_group;
+    for (var l = 0u; l < p.outputs; l++) {
+        let tiles = gradient_tiles(layer_of(l));
+        if (left < tiles.x * tiles.y) { return vec2(l, left); }
+        left -= tiles.x * tiles.y;
+    }
+    return vec2(0u, NOWHERE);
+}
+
+// The same for all lanes, known to be: what is decided by it may have barriers. All lanes call it.
+fn find_tile(number_of_group: u32, lane: u32) -> vec2<u32> {
+    if (lane == 0u) { found = tile_of_group(number_of_group); }
+    return workgroupUniformLoad(&found);
+}
+
+fn gradient_origin(layer: Layer, tile: u32) -> vec2<u32> {
+    let tiles_x = gradient_tiles(layer).y;
+    return vec2(tile / tiles_x * (4u * SIDE * ROW_QUADS), tile % tiles_x * (4u * SIDE * COLUMN_QUADS));
+}
 
 // (delta^T [a 1]) over the rows k_begin..k_end, for this workgroup's tile; column I of a is 1. All lanes call it.
-fn gradient_sums(origin: vec2<u32>, at: Place, lane: u32) -> Sums {
+fn gradient_sums(layer: Layer, l: u32, origin: vec2<u32>, at: Place, lane: u32) -> Sums {
     var sums = Sums();
     for (var k0 = p.k_begin; k0 < p.k_end; k0 += DEPTH) {
         for (var n = lane; n < DEPTH * SIDE * ROW_QUADS; n += LANES) {
             let q = n % (SIDE * ROW_QUADS);
             let k = k0 + n / (SIDE * ROW_QUADS);
-            let o = min(k, p.k_end - 1u) * p.outputs + clamped(origin.x + 4u * q, p.outputs); // columns of delta become rows of the result
-            let l = vec4(delta[o.x], delta[o.y], delta[o.z], delta[o.w]);
-            tile_l[quad_at(k - k0, q)] = select(vec4(0.0), l, k < p.k_end);
+            // Columns of delta become rows of the result.
+            let o = layer.here + min(k, p.k_end - 1u) * layer.outputs + clamped(origin.x + 4u * q, layer.outputs);
+            tile_l[quad_at(k - k0, q)] = select(vec4(0.0), errors_at(l, o), k < p.k_end);
         }
         for (var n = lane; n < DEPTH * SIDE * COLUMN_QUADS; n += LANES) {
             let q = n % (SIDE * COLUMN_QUADS);
             let k = k0 + n / (SIDE * COLUMN_QUADS);
             let first = origin.y + 4u * q;
-            let i = min(k, p.k_end - 1u) * p.inputs + clamped(first, p.inputs);
-            let a = vec4(a_below[i.x], a_below[i.y], a_below[i.z], a_below[i.w]);
-            let bias = vec4(first, first + 1u, first + 2u, first + 3u) == vec4(p.inputs);
-            tile_r[quad_at(k - k0, q)] = select(vec4(0.0), select(a, vec4(1.0), bias), k < p.k_end);
+            let i = layer.below + min(k, p.k_end - 1u) * layer.inputs + clamped(first, layer.inputs);
+            let bias = vec4(first, first + 1u, first + 2u, first + 3u) == vec4(layer.inputs);
+            tile_r[quad_at(k - k0, q)] = select(vec4(0.0), select(inputs_at(l, i), vec4(1.0), bias), k < p.k_end);
         }
         workgroupBarrier();
         add_products(&sums, at);
@@ -373,53 +501,91 @@ fn gradient_sums(origin: vec2<u32>, at: Place, lane: u32) -> Sums {
     return sums;
 }
 
-fn gradient_element(o: u32, i: u32, sum: f32) {
-    if (o >= p.outputs || i > p.inputs) { return; }
-    let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
+// What the step scored into its place, and on to the next mini-batch. All lanes of one workgroup call it.
+fn tally_rows(lane: u32) {
+    var cost = 0.0;
+    var right = 0.0; // exact: rows are at most 2^24
+    for (var b = lane; b < p.rows; b += LANES) {
+        cost += scoring[b];
+        right += scoring[p.rows + b];
+    }
+    tile_l[lane] = vec4(cost, right, 0.0, 0.0);
+    workgroupBarrier();
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        if (lane < half) { tile_l[lane] += tile_l[lane + half]; }
+        workgroupBarrier();
+    }
+    if (lane == 0u) {
+        let step = walk[4];
+        scoring[p.w + 2u * step] = tile_l[0].x;
+        scoring[p.w + 2u * step + 1u] = tile_l[0].y;
+        if (p.cost == 1u) {
+            walk[0] = step + 1u;
+            walk[1] = min(p.rows, walk[2] - min((step + 1u) * p.rows, walk[2]));
+        }
+    }
+}
+
+@group(0) @binding(7) var<storage, read_write> gradients: array<f32>;
+
+fn gradient_element(layer: Layer, o: u32, i: u32, sum: f32) {
+    if (o >= layer.outputs || i > layer.inputs) { return; }
+    let at = select(layer.w + o * layer.inputs + i, layer.b + o, i == layer.inputs);
     var start = 0.0;
     if (p.k_begin != 0u) { start = gradients[at]; }
     gradients[at] = start + sum;
 }
 
-fn gradient_row(o: u32, i: u32, sums: vec4<f32>) {
-    gradient_element(o, i, sums.x);
-    gradient_element(o, i + 1u, sums.y);
-    gradient_element(o, i + 2u, sums.z);
-    gradient_element(o, i + 3u, sums.w);
+fn gradient_row(layer: Layer, o: u32, i: u32, sums: vec4<f32>) {
+    gradient_element(layer, o, i, sums.x);
+    gradient_element(layer, o, i + 1u, sums.y);
+    gradient_element(layer, o, i + 2u, sums.z);
+    gradient_element(layer, o, i + 3u, sums.w);
 }
 
-fn gradient_block(o: u32, i: u32, sums: mat4x4<f32>) {
-    gradient_row(o, i, sums[0]);
-    gradient_row(o + 1u, i, sums[1]);
-    gradient_row(o + 2u, i, sums[2]);
-    gradient_row(o + 3u, i, sums[3]);
+fn gradient_block(layer: Layer, o: u32, i: u32, sums: mat4x4<f32>) {
+    gradient_row(layer, o, i, sums[0]);
+    gradient_row(layer, o + 1u, i, sums[1]);
+    gradient_row(layer, o + 2u, i, sums[2]);
+    gradient_row(layer, o + 3u, i, sums[3]);
 }
 
 @compute @workgroup_size(64, 1, 1)
 fn dense_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                   @builtin(local_invocation_index) lane: u32) {
-    let origin = tile_origin(group, groups, p.inputs + 1u);
-    let at = place_of(lane);
-    let sums = gradient_sums(origin, at, lane);
-    let o = origin.x + 4u * at.row;
-    let i = origin.y + 4u * at.column;
-    if (SIDE == 4u) {
-        gradient_row(o + at.group, i, row_of_groups(sums, at, lane));
-        return;
+    let number_of_group = group.y * groups.x + group.x;
+    let tile = find_tile(number_of_group, lane);
+    if (tile.y != NOWHERE) {
+        let layer = layer_of(tile.x);
+        let origin = gradient_origin(layer, tile.y);
+        let at = place_of(lane);
+        let sums = gradient_sums(layer, tile.x, origin, at, lane);
+        let o = origin.x + 4u * at.row;
+        let i = origin.y + 4u * at.column;
+        if (SIDE == 4u) {
+            gradient_row(layer, o + at.group, i, row_of_groups(sums, at, lane));
+        } else {
+            gradient_block(layer, o, i, sums.s00);
+            if (COLUMN_QUADS > 1u) { gradient_block(layer, o, i + 4u * SIDE, sums.s01); }
+            if (ROW_QUADS > 1u) { gradient_block(layer, o + 4u * SIDE, i, sums.s10); }
+            if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { gradient_block(layer, o + 4u * SIDE, i + 4u * SIDE, sums.s11); }
+        }
     }
-    gradient_block(o, i, sums.s00);
-    if (COLUMN_QUADS > 1u) { gradient_block(o, i + 4u * SIDE, sums.s01); }
-    if (ROW_QUADS > 1u) { gradient_block(o + 4u * SIDE, i, sums.s10); }
-    if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { gradient_block(o + 4u * SIDE, i + 4u * SIDE, sums.s11); }
+    if (number_of_group == 0u && p.k_end == p.rows && p.cost != 2u) {
+        workgroupBarrier();
+        tally_rows(lane);
+    }
 }
 
-@group(0) @binding(3) var<storage, read> hyper: array<f32>;     // HYPER numbers a step
-@group(0) @binding(4) var<storage, read> now: array<u32>;       // control: [0] step
-@group(0) @binding(5) var<storage, read_write> state: array<f32>;
-@group(0) @binding(6) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(7) var<storage, read_write> state: array<f32>;
+@group(0) @binding(8) var<storage, read_write> weights: array<f32>;
+
+fn number(i: u32) -> f32 {
+    return bitcast<f32>(walk[p.b + i]);
+}
 
 // -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
-// hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
+// There are this many numbers a step, in these places; src/optimizer.rs says what each is. number(i) is the i-th of all steps.
 const HYPER: u32 = 14u;
 const ETA: u32 = 0u;
 const STEP_SIZE: u32 = 1u;
@@ -446,13 +612,13 @@ struct Moved {
 // The gradient of a parameter as the optimiser sees it: clipped, and with the penalties of a weight. h is where the step's numbers
 // start. Written so that a NaN is passed on.
 fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
-    let c = hyper[h + CLIP_VALUE];
+    let c = number(h + CLIP_VALUE);
     var g = gradient;
     if (c > 0.0) {
         if (g > c) { g = c; }
         if (g < -c) { g = -c; }
     }
-    if (is_weight) { g += hyper[h + L2] * w + hyper[h + L1] * sign(w); }
+    if (is_weight) { g += number(h + L2) * w + number(h + L1) * sign(w); }
     return g;
 }
 
@@ -460,25 +626,25 @@ fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
 fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved {
     let g = regularized(h, at.w, gradient, is_weight);
     var kept = at.w;
-    if (is_weight) { kept *= hyper[h + KEEP]; }
+    if (is_weight) { kept *= number(h + KEEP); }
     switch (rule) {
-        case 0u: { return Moved(kept - hyper[h + ETA] * g, at.m, at.v); }
+        case 0u: { return Moved(kept - number(h + ETA) * g, at.m, at.v); }
         case 1u: {
-            let m = hyper[h + BETA_1] * at.m + g;
-            return Moved(kept - hyper[h + ETA] * m, m, at.v);
+            let m = number(h + BETA_1) * at.m + g;
+            return Moved(kept - number(h + ETA) * m, m, at.v);
         }
         case 2u: {
-            let m = hyper[h + BETA_1] * at.m + g;
-            return Moved(kept - hyper[h + ETA] * (g + hyper[h + BETA_1] * m), m, at.v);
+            let m = number(h + BETA_1) * at.m + g;
+            return Moved(kept - number(h + ETA) * (g + number(h + BETA_1) * m), m, at.v);
         }
         case 3u: {
-            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
-            return Moved(kept - hyper[h + ETA] * (g / (sqrt(v) + hyper[h + EPSILON])), at.m, v);
+            let v = number(h + BETA_2) * at.v + number(h + REST_2) * (g * g);
+            return Moved(kept - number(h + ETA) * (g / (sqrt(v) + number(h + EPSILON))), at.m, v);
         }
         default: {
-            let m = hyper[h + BETA_1] * at.m + hyper[h + REST_1] * g;
-            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
-            return Moved(kept - hyper[h + STEP_SIZE] * (m / (sqrt(v) * hyper[h + ROOT] + hyper[h + EPSILON])), m, v);
+            let m = number(h + BETA_1) * at.m + number(h + REST_1) * g;
+            let v = number(h + BETA_2) * at.v + number(h + REST_2) * (g * g);
+            return Moved(kept - number(h + STEP_SIZE) * (m / (sqrt(v) * number(h + ROOT) + number(h + EPSILON))), m, v);
         }
     }
 }
@@ -499,42 +665,51 @@ fn remember(e: u32, arena: u32, at: Moved) {
 }
 // -- end of the optimisers --
 
-fn update_element(o: u32, i: u32, sum: f32) {
-    if (o >= p.outputs || i > p.inputs) { return; }
-    let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-    let next = moved(p.rule, HYPER * now[0], remembered(at, p.count, weights[at]), sum, i < p.inputs);
+fn update_element(layer: Layer, o: u32, i: u32, sum: f32) {
+    if (o >= layer.outputs || i > layer.inputs) { return; }
+    let at = select(layer.w + o * layer.inputs + i, layer.b + o, i == layer.inputs);
+    let next = moved(p.rule, HYPER * walk[4], remembered(at, p.count, weights[at]), sum, i < layer.inputs);
     weights[at] = next.w;
     remember(at, p.count, next);
 }
 
-fn update_row(o: u32, i: u32, sums: vec4<f32>) {
-    update_element(o, i, sums.x);
-    update_element(o, i + 1u, sums.y);
-    update_element(o, i + 2u, sums.z);
-    update_element(o, i + 3u, sums.w);
+fn update_row(layer: Layer, o: u32, i: u32, sums: vec4<f32>) {
+    update_element(layer, o, i, sums.x);
+    update_element(layer, o, i + 1u, sums.y);
+    update_element(layer, o, i + 2u, sums.z);
+    update_element(layer, o, i + 3u, sums.w);
 }
 
-fn update_block(o: u32, i: u32, sums: mat4x4<f32>) {
-    update_row(o, i, sums[0]);
-    update_row(o + 1u, i, sums[1]);
-    update_row(o + 2u, i, sums[2]);
-    update_row(o + 3u, i, sums[3]);
+fn update_block(layer: Layer, o: u32, i: u32, sums: mat4x4<f32>) {
+    update_row(layer, o, i, sums[0]);
+    update_row(layer, o + 1u, i, sums[1]);
+    update_row(layer, o + 2u, i, sums[2]);
+    update_row(layer, o + 3u, i, sums[3]);
 }
 
 @compute @workgroup_size(64, 1, 1)
 fn dense_update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                 @builtin(local_invocation_index) lane: u32) {
-    let origin = tile_origin(group, groups, p.inputs + 1u);
-    let at = place_of(lane);
-    let sums = gradient_sums(origin, at, lane);
-    let o = origin.x + 4u * at.row;
-    let i = origin.y + 4u * at.column;
-    if (SIDE == 4u) {
-        update_row(o + at.group, i, row_of_groups(sums, at, lane));
-        return;
+    let number_of_group = group.y * groups.x + group.x;
+    let tile = find_tile(number_of_group, lane);
+    if (tile.y != NOWHERE) {
+        let layer = layer_of(tile.x);
+        let origin = gradient_origin(layer, tile.y);
+        let at = place_of(lane);
+        let sums = gradient_sums(layer, tile.x, origin, at, lane);
+        let o = origin.x + 4u * at.row;
+        let i = origin.y + 4u * at.column;
+        if (SIDE == 4u) {
+            update_row(layer, o + at.group, i, row_of_groups(sums, at, lane));
+        } else {
+            update_block(layer, o, i, sums.s00);
+            if (COLUMN_QUADS > 1u) { update_block(layer, o, i + 4u * SIDE, sums.s01); }
+            if (ROW_QUADS > 1u) { update_block(layer, o + 4u * SIDE, i, sums.s10); }
+            if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { update_block(layer, o + 4u * SIDE, i + 4u * SIDE, sums.s11); }
+        }
     }
-    update_block(o, i, sums.s00);
-    if (COLUMN_QUADS > 1u) { update_block(o, i + 4u * SIDE, sums.s01); }
-    if (ROW_QUADS > 1u) { update_block(o + 4u * SIDE, i, sums.s10); }
-    if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { update_block(o + 4u * SIDE, i + 4u * SIDE, sums.s11); }
+    if (number_of_group == 0u && p.k_end == p.rows && p.cost != 2u) {
+        workgroupBarrier();
+        tally_rows(lane);
+    }
 }

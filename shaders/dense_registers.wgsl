@@ -2,6 +2,7 @@
 //   B = rows, I = inputs, O = outputs; w (O,I) and the bias (O) are in the parameter arena at p.w and p.b
 //
 // dense_forward_registers  : z = a w^T + b, out = f(z)                     (equation 2)
+// gather_forward_registers : the same of the first layer, from the resident data
 // dense_backward_registers : delta_l = (delta w) (.) f'(z_l)               (BP2)
 // dense_gradient_registers : dw = delta^T a, db = sum_b delta[b]           (BP3, BP4)
 // dense_update_registers   : the optimiser's step with these gradients
@@ -11,9 +12,9 @@
 // counts is how often a loaded number is used: each invocation keeps a tile of 6 x 8 elements in registers. The loop over k
 // has none inside, since such an adapter may end all loops of an invocation after a number of rounds.
 //
-// Sum order: fixed: k ascending, one sum an element; in dense_forward_registers the sums of blocks of 32 terms, ascending.
+// Sum order: fixed: k ascending, one sum an element; in the forward ones the sums of blocks of 32 terms, ascending.
 // Twin: src/cpu/dense.rs, functions of the names without _registers. Change both or neither.
-// Grid: one invocation a tile of 6 x 8, 8 tiles a workgroup, tiles in row-major order, folded into y.
+// Grid: one invocation a tile of 6 x 8, 8 tiles a workgroup (of one layer), tiles in row-major order, folded into y.
 
 struct Params {
     rows: u32,        // B: rows a mini-batch can hold
@@ -210,6 +211,20 @@ fn clamped8(first: u32, count: u32) -> array<u32, 8> {
 @group(0) @binding(3) var<storage, read_write> z_out: array<f32>;
 @group(0) @binding(4) var<storage, read_write> a_out: array<f32>;
 
+fn finish_forward(origin: vec2<u32>, tile: Tile) {
+    var sums = halves(tile);
+    for (var r = 0u; r < min(ROWS, p.rows - origin.x); r++) {
+        for (var c = 0u; c < min(COLUMNS, p.outputs - origin.y); c++) {
+            let at = (origin.x + r) * p.outputs + origin.y + c;
+            var start = 0.0;
+            if (p.k_begin == 0u) { start = params[p.b + origin.y + c]; } else { start = z_out[at]; }
+            let weighted = start + sums[2u * r + c / 4u][c % 4u];
+            z_out[at] = weighted;
+            a_out[at] = f(p.activation, weighted);
+        }
+    }
+}
+
 @compute @workgroup_size(8, 1, 1)
 fn dense_forward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                            @builtin(local_invocation_index) lane: u32) {
@@ -231,17 +246,68 @@ fn dense_forward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num
         }
         add_tile(&tile, block);
     }
-    var sums = halves(tile);
-    for (var r = 0u; r < min(ROWS, p.rows - origin.x); r++) {
-        for (var c = 0u; c < min(COLUMNS, p.outputs - origin.y); c++) {
-            let at = (origin.x + r) * p.outputs + origin.y + c;
-            var start = 0.0;
-            if (p.k_begin == 0u) { start = params[p.b + origin.y + c]; } else { start = z_out[at]; }
-            let weighted = start + sums[2u * r + c / 4u][c % 4u];
-            z_out[at] = weighted;
-            a_out[at] = f(p.activation, weighted);
-        }
+    finish_forward(origin, tile);
+}
+
+@group(0) @binding(1) var<storage, read> inputs: array<u32>;      // of all examples, in the format that p.format says
+@group(0) @binding(5) var<storage, read_write> x: array<f32>;     // (B,I)
+@group(0) @binding(6) var<storage, read> control: array<u32>;     // [0] step, [1] live rows
+@group(0) @binding(7) var<storage, read> order: array<u32>;
+
+// The example in row b, and whether there is one.
+fn example_of(b: u32) -> vec2<u32> {
+    if (b >= control[1]) { return vec2(0u, 0u); }
+    return vec2(order[control[0] * p.rows + b], 1u);
+}
+
+fn input_of(example: vec2<u32>, i: u32) -> f32 {
+    let at = example.x * p.inputs + i;
+    var value = 0.0;
+    if ((p.format & 3u) == 1u) {
+        value = f32((inputs[at >> 2u] >> ((at & 3u) * 8u)) & 255u) * 0.003921569;
+    } else {
+        value = bitcast<f32>(inputs[at]);
     }
+    return select(0.0, value, example.y == 1u);
+}
+
+@compute @workgroup_size(8, 1, 1)
+fn gather_forward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                            @builtin(local_invocation_index) lane: u32) {
+    let origin = tile_origin(group, groups, lane, p.outputs);
+    if (origin.x >= p.rows) { return; }
+    let b = clamped6(origin.x, p.rows);
+    let o = clamped8(origin.y, p.outputs);
+    let i = p.inputs;
+    let from0 = example_of(b[0]);
+    let from1 = example_of(b[1]);
+    let from2 = example_of(b[2]);
+    let from3 = example_of(b[3]);
+    let from4 = example_of(b[4]);
+    let from5 = example_of(b[5]);
+    var tile = Tile();
+    for (var k0 = p.k_begin; k0 < p.k_end; k0 += BLOCK) {
+        var block = Tile();
+        for (var k = k0; k < min(k0 + BLOCK, p.k_end); k++) {
+            let l = array(input_of(from0, k), input_of(from1, k), input_of(from2, k),
+                          input_of(from3, k), input_of(from4, k), input_of(from5, k));
+            let w = p.w + k;
+            let y0 = vec4(params[w + o[0] * i], params[w + o[1] * i], params[w + o[2] * i], params[w + o[3] * i]);
+            let y1 = vec4(params[w + o[4] * i], params[w + o[5] * i], params[w + o[6] * i], params[w + o[7] * i]);
+            add_outer_product(&block, l, y0, y1);
+            // One of the tiles of these rows keeps what all of them load.
+            if (origin.y == 0u) {
+                x[b[0] * i + k] = l[0];
+                x[b[1] * i + k] = l[1];
+                x[b[2] * i + k] = l[2];
+                x[b[3] * i + k] = l[3];
+                x[b[4] * i + k] = l[4];
+                x[b[5] * i + k] = l[5];
+            }
+        }
+        add_tile(&tile, block);
+    }
+    finish_forward(origin, tile);
 }
 
 @group(0) @binding(1) var<storage, read> delta: array<f32>;     // delta_{l+1} (B,O)
@@ -278,53 +344,140 @@ fn dense_backward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     }
 }
 
-@group(0) @binding(2) var<storage, read> a_below: array<f32>;   // a_{l-1} (B,I)
-@group(0) @binding(3) var<storage, read_write> gradients: array<f32>;
+// What the kernels of all layers are told: inputs, workgroups; outputs, layers; w, where the steps' scores start in scoring; b, where the
+// optimiser's numbers start in walk; cost, 1 if control moves on to the next mini-batch, 2 if nothing is added up; format, which tile.
+// Layers are counted from 0 here: layer l has its inputs with the layers of the other parity than its errors.
+@group(0) @binding(1) var<storage, read> a_even: array<f32>;      // x, a_2, a_4, ..: (B,I) each
+@group(0) @binding(2) var<storage, read> a_odd: array<f32>;       // a_1, a_3, ..
+@group(0) @binding(3) var<storage, read> delta_even: array<f32>;  // delta_2, delta_4, ..: (B,O) each
+@group(0) @binding(4) var<storage, read> delta_odd: array<f32>;   // delta_1, delta_3, ..
+@group(0) @binding(5) var<storage, read_write> walk: array<u32>;  // control, then LAYER words a layer, then the optimiser's numbers
+@group(0) @binding(6) var<storage, read_write> scoring: array<f32>; // what the rows score (2 B), then what the steps do
+
+const CONTROL: u32 = 8u; // [0] step, [1] live rows, [2] examples; [4] the step whose gradients these are
+const LAYER: u32 = 6u;
+struct Layer {
+    inputs: u32,
+    outputs: u32,
+    w: u32,     // where its weights are among the parameters
+    b: u32,
+    below: u32, // where its inputs start among the activations
+    here: u32,  // where its errors start among the errors
+}
+
+fn layer_of(l: u32) -> Layer {
+    let at = CONTROL + LAYER * l;
+    return Layer(walk[at], walk[at + 1u], walk[at + 2u], walk[at + 3u], walk[at + 4u], walk[at + 5u]);
+}
+
+// Four errors, or activations, of layer l, from these places of its arena.
+fn errors_at(l: u32, at: vec4<u32>) -> vec4<f32> {
+    if (l % 2u == 0u) { return vec4(delta_odd[at.x], delta_odd[at.y], delta_odd[at.z], delta_odd[at.w]); }
+    return vec4(delta_even[at.x], delta_even[at.y], delta_even[at.z], delta_even[at.w]);
+}
+
+fn inputs_at(l: u32, at: vec4<u32>) -> vec4<f32> {
+    if (l % 2u == 0u) { return vec4(a_even[at.x], a_even[at.y], a_even[at.z], a_even[at.w]); }
+    return vec4(a_odd[at.x], a_odd[at.y], a_odd[at.z], a_odd[at.w]);
+}
+
+// Which tile of which layer an invocation has, by its first row and column; and whether it has one.
+struct Found {
+    layer: u32,
+    origin: vec2<u32>,
+    is_there: bool,
+}
+
+// A workgroup has eight tiles of one layer, the last one of a layer what is left of them.
+fn find_tile(number_of_group: u32, lane: u32) -> Found {
+    var left = number_of_group;
+    for (var l = 0u; l < p.outputs; l++) {
+        let layer = layer_of(l);
+        let tiles_x = (layer.inputs + COLUMNS) / COLUMNS; // I + 1 columns
+        let tiles = (layer.outputs + ROWS - 1u) / ROWS * tiles_x;
+        if (left < (tiles + 7u) / 8u) {
+            let tile = left * 8u + lane;
+            return Found(l, vec2(tile / tiles_x * ROWS, tile % tiles_x * COLUMNS), tile < tiles);
+        }
+        left -= (tiles + 7u) / 8u;
+    }
+    return Found(0u, vec2(0u, 0u), false);
+}
 
 // (delta^T [a 1]) over the rows k_begin..k_end, for the tile at origin; column I of a is 1.
-fn gradient_tile(origin: vec2<u32>) -> Tile {
-    let o = clamped6(origin.x, p.outputs);
-    let i = clamped8(origin.y, p.inputs);
+fn gradient_tile(layer: Layer, l: u32, origin: vec2<u32>) -> Tile {
+    let o = clamped6(origin.x, layer.outputs);
+    let i = clamped8(origin.y, layer.inputs);
     // 1 in the one column that stands for the bias, if it is in this tile.
-    let bias0 = vec4(p.inputs) == vec4(origin.y, origin.y + 1u, origin.y + 2u, origin.y + 3u);
-    let bias1 = vec4(p.inputs) == vec4(origin.y + 4u, origin.y + 5u, origin.y + 6u, origin.y + 7u);
+    let bias0 = vec4(layer.inputs) == vec4(origin.y, origin.y + 1u, origin.y + 2u, origin.y + 3u);
+    let bias1 = vec4(layer.inputs) == vec4(origin.y + 4u, origin.y + 5u, origin.y + 6u, origin.y + 7u);
     var tile = Tile();
     for (var k = p.k_begin; k < p.k_end; k++) {
-        let d = k * p.outputs;
-        let x = array(delta[d + o[0]], delta[d + o[1]], delta[d + o[2]], delta[d + o[3]], delta[d + o[4]], delta[d + o[5]]);
-        let a = k * p.inputs;
-        let y0 = vec4(a_below[a + i[0]], a_below[a + i[1]], a_below[a + i[2]], a_below[a + i[3]]);
-        let y1 = vec4(a_below[a + i[4]], a_below[a + i[5]], a_below[a + i[6]], a_below[a + i[7]]);
-        add_outer_product(&tile, x, select(y0, vec4(1.0), bias0), select(y1, vec4(1.0), bias1));
+        let d = layer.here + k * layer.outputs;
+        let x0 = errors_at(l, d + vec4(o[0], o[1], o[2], o[3]));
+        let x1 = errors_at(l, d + vec4(o[4], o[5], o[4], o[5]));
+        let a = layer.below + k * layer.inputs;
+        let y0 = inputs_at(l, a + vec4(i[0], i[1], i[2], i[3]));
+        let y1 = inputs_at(l, a + vec4(i[4], i[5], i[6], i[7]));
+        add_outer_product(&tile, array(x0.x, x0.y, x0.z, x0.w, x1.x, x1.y), select(y0, vec4(1.0), bias0), select(y1, vec4(1.0), bias1));
     }
     return tile;
 }
 
-@compute @workgroup_size(8, 1, 1)
-fn dense_gradient_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                            @builtin(local_invocation_index) lane: u32) {
-    let origin = tile_origin(group, groups, lane, p.inputs + 1u);
-    if (origin.x >= p.outputs) { return; }
-    var sums = halves(gradient_tile(origin));
-    for (var r = 0u; r < min(ROWS, p.outputs - origin.x); r++) {
-        for (var c = 0u; c < min(COLUMNS, p.inputs + 1u - origin.y); c++) {
-            let o = origin.x + r;
-            let i = origin.y + c;
-            let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-            var start = 0.0;
-            if (p.k_begin != 0u) { start = gradients[at]; }
-            gradients[at] = start + sums[2u * r + c / 4u][c % 4u];
+var<workgroup> part: array<vec2<f32>, 8>;
+
+// What the step scored into its place, and on to the next mini-batch. All lanes of one workgroup call it.
+fn tally_rows(lane: u32) {
+    var sum = vec2(0.0, 0.0); // the second is exact: rows are at most 2^24
+    for (var b = lane; b < p.rows; b += 8u) { sum += vec2(scoring[b], scoring[p.rows + b]); }
+    part[lane] = sum;
+    workgroupBarrier();
+    if (lane == 0u) {
+        let total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+        let step = walk[4];
+        scoring[p.w + 2u * step] = total.x;
+        scoring[p.w + 2u * step + 1u] = total.y;
+        if (p.cost == 1u) {
+            walk[0] = step + 1u;
+            walk[1] = min(p.rows, walk[2] - min((step + 1u) * p.rows, walk[2]));
         }
     }
 }
 
-@group(0) @binding(3) var<storage, read> hyper: array<f32>;     // HYPER numbers a step
-@group(0) @binding(4) var<storage, read> now: array<u32>;       // control: [0] step
-@group(0) @binding(5) var<storage, read_write> state: array<f32>;
-@group(0) @binding(6) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(7) var<storage, read_write> gradients: array<f32>;
+
+@compute @workgroup_size(8, 1, 1)
+fn dense_gradient_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                            @builtin(local_invocation_index) lane: u32) {
+    let number_of_group = group.y * groups.x + group.x;
+    let found = find_tile(number_of_group, lane);
+    if (found.is_there) {
+        let layer = layer_of(found.layer);
+        let origin = found.origin;
+        var sums = halves(gradient_tile(layer, found.layer, origin));
+        for (var r = 0u; r < min(ROWS, layer.outputs - origin.x); r++) {
+            for (var c = 0u; c < min(COLUMNS, layer.inputs + 1u - origin.y); c++) {
+                let o = origin.x + r;
+                let i = origin.y + c;
+                let at = select(layer.w + o * layer.inputs + i, layer.b + o, i == layer.inputs);
+                var start = 0.0;
+                if (p.k_begin != 0u) { start = gradients[at]; }
+                gradients[at] = start + sums[2u * r + c / 4u][c % 4u];
+            }
+        }
+    }
+    if (number_of_group == 0u && p.k_end == p.rows && p.cost != 2u) { tally_rows(lane); }
+}
+
+@group(0) @binding(7) var<storage, read_write> state: array<f32>;
+@group(0) @binding(8) var<storage, read_write> weights: array<f32>;
+
+fn number(i: u32) -> f32 {
+    return bitcast<f32>(walk[p.b + i]);
+}
 
 // -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
-// hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
+// There are this many numbers a step, in these places; src/optimizer.rs says what each is. number(i) is the i-th of all steps.
 const HYPER: u32 = 14u;
 const ETA: u32 = 0u;
 const STEP_SIZE: u32 = 1u;
@@ -351,13 +504,13 @@ struct Moved {
 // The gradient of a parameter as the optimiser sees it: clipped, and with the penalties of a weight. h is where the step's numbers
 // start. Written so that a NaN is passed on.
 fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
-    let c = hyper[h + CLIP_VALUE];
+    let c = number(h + CLIP_VALUE);
     var g = gradient;
     if (c > 0.0) {
         if (g > c) { g = c; }
         if (g < -c) { g = -c; }
     }
-    if (is_weight) { g += hyper[h + L2] * w + hyper[h + L1] * sign(w); }
+    if (is_weight) { g += number(h + L2) * w + number(h + L1) * sign(w); }
     return g;
 }
 
@@ -365,25 +518,25 @@ fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
 fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved {
     let g = regularized(h, at.w, gradient, is_weight);
     var kept = at.w;
-    if (is_weight) { kept *= hyper[h + KEEP]; }
+    if (is_weight) { kept *= number(h + KEEP); }
     switch (rule) {
-        case 0u: { return Moved(kept - hyper[h + ETA] * g, at.m, at.v); }
+        case 0u: { return Moved(kept - number(h + ETA) * g, at.m, at.v); }
         case 1u: {
-            let m = hyper[h + BETA_1] * at.m + g;
-            return Moved(kept - hyper[h + ETA] * m, m, at.v);
+            let m = number(h + BETA_1) * at.m + g;
+            return Moved(kept - number(h + ETA) * m, m, at.v);
         }
         case 2u: {
-            let m = hyper[h + BETA_1] * at.m + g;
-            return Moved(kept - hyper[h + ETA] * (g + hyper[h + BETA_1] * m), m, at.v);
+            let m = number(h + BETA_1) * at.m + g;
+            return Moved(kept - number(h + ETA) * (g + number(h + BETA_1) * m), m, at.v);
         }
         case 3u: {
-            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
-            return Moved(kept - hyper[h + ETA] * (g / (sqrt(v) + hyper[h + EPSILON])), at.m, v);
+            let v = number(h + BETA_2) * at.v + number(h + REST_2) * (g * g);
+            return Moved(kept - number(h + ETA) * (g / (sqrt(v) + number(h + EPSILON))), at.m, v);
         }
         default: {
-            let m = hyper[h + BETA_1] * at.m + hyper[h + REST_1] * g;
-            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
-            return Moved(kept - hyper[h + STEP_SIZE] * (m / (sqrt(v) * hyper[h + ROOT] + hyper[h + EPSILON])), m, v);
+            let m = number(h + BETA_1) * at.m + number(h + REST_1) * g;
+            let v = number(h + BETA_2) * at.v + number(h + REST_2) * (g * g);
+            return Moved(kept - number(h + STEP_SIZE) * (m / (sqrt(v) * number(h + ROOT) + number(h + EPSILON))), m, v);
         }
     }
 }
@@ -407,17 +560,23 @@ fn remember(e: u32, arena: u32, at: Moved) {
 @compute @workgroup_size(8, 1, 1)
 fn dense_update_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                           @builtin(local_invocation_index) lane: u32) {
-    let origin = tile_origin(group, groups, lane, p.inputs + 1u);
-    if (origin.x >= p.outputs) { return; }
-    var sums = halves(gradient_tile(origin));
-    for (var r = 0u; r < min(ROWS, p.outputs - origin.x); r++) {
-        for (var c = 0u; c < min(COLUMNS, p.inputs + 1u - origin.y); c++) {
-            let o = origin.x + r;
-            let i = origin.y + c;
-            let at = select(p.w + o * p.inputs + i, p.b + o, i == p.inputs);
-            let next = moved(p.rule, HYPER * now[0], remembered(at, p.count, weights[at]), sums[2u * r + c / 4u][c % 4u], i < p.inputs);
-            weights[at] = next.w;
-            remember(at, p.count, next);
+    let number_of_group = group.y * groups.x + group.x;
+    let found = find_tile(number_of_group, lane);
+    if (found.is_there) {
+        let layer = layer_of(found.layer);
+        let origin = found.origin;
+        var sums = halves(gradient_tile(layer, found.layer, origin));
+        for (var r = 0u; r < min(ROWS, layer.outputs - origin.x); r++) {
+            for (var c = 0u; c < min(COLUMNS, layer.inputs + 1u - origin.y); c++) {
+                let o = origin.x + r;
+                let i = origin.y + c;
+                let at = select(layer.w + o * layer.inputs + i, layer.b + o, i == layer.inputs);
+                let sum = sums[2u * r + c / 4u][c % 4u];
+                let next = moved(p.rule, HYPER * walk[4], remembered(at, p.count, weights[at]), sum, i < layer.inputs);
+                weights[at] = next.w;
+                remember(at, p.count, next);
+            }
         }
     }
+    if (number_of_group == 0u && p.k_end == p.rows && p.cost != 2u) { tally_rows(lane); }
 }

@@ -1,11 +1,14 @@
 // output_error.wgsl: the error of the output, the first of the way back, with what the rows score.
-//   B = rows, O = outputs
+//   B = rows, O = outputs; weights as in cost.wgsl, targets as in data.wgsl
 //
-// output_error : delta = weight (a - y) (.) f'(z) / live (f' not with the cross-entropies; a - y as cost_slope has it), the row's cost times
-//                its weight, and whether it is right; weights as in cost.wgsl
-//                                                                     z, a, y (B,O) -> delta (B,O), c, n (B)       (BP1)  overwrites
+// output_error : y = the targets of the mini-batch, with their weights, unless p.format says by 32 that they are there    overwrites
+//                a = softmax(z) for the categorical cross-entropy                          z (B,O) -> a (B,O)   overwrites
+//                delta = weight (a - y) (.) f'(z) / live (f' not with the cross-entropies; a - y as cost_slope has it), 0 past live
+//                                                                                z, a, y (B,O) -> delta (B,O)   overwrites (BP1)
+//                rows = the cost of each row times its weight, then 1 for each that is right, 0 past live (2 B)   overwrites
+//                control: the step whose gradients follow, [4], is this one
 //
-// Sum order: rows as in cost.wgsl.
+// Sum order: as in cost.wgsl; the softmax's sum alike.
 // Twin: src/cpu/output_error.rs, function of the same name. Change both or neither.
 // Grid: one workgroup of 64 a row, folded into y.
 
@@ -125,13 +128,14 @@ fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
 }
 // -- end of the activations --
 
-@group(0) @binding(1) var<storage, read> control: array<u32>; // [0] step, [1] live rows
-@group(0) @binding(2) var<storage, read> y: array<f32>;
-@group(0) @binding(3) var<storage, read> a: array<f32>;
-@group(0) @binding(4) var<storage, read> z: array<f32>;
-@group(0) @binding(5) var<storage, read_write> delta_out: array<f32>;
-@group(0) @binding(6) var<storage, read_write> row_cost: array<f32>;
-@group(0) @binding(7) var<storage, read_write> row_right: array<u32>;
+@group(0) @binding(1) var<storage, read_write> control: array<u32>; // [0] step, [1] live rows, [2] examples; [4] is set to the step
+@group(0) @binding(2) var<storage, read> order: array<u32>;
+@group(0) @binding(3) var<storage, read> targets: array<u32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read_write> a: array<f32>;
+@group(0) @binding(6) var<storage, read> z: array<f32>;
+@group(0) @binding(7) var<storage, read_write> delta_out: array<f32>;
+@group(0) @binding(8) var<storage, read_write> rows: array<f32>;    // the rows' costs, then whether they are right
 
 // -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
@@ -206,10 +210,8 @@ fn row_sum(x: f32, lane: u32) -> f32 {
     return total;
 }
 
-// The cost of the row that starts at first. All 64 lanes call it.
-fn row_cost_of(first: u32, lane: u32) -> f32 {
-    var log_sum = vec2(0.0, 0.0);
-    if (p.cost == 2u) { log_sum = log_sum_exp(first, lane); }
+// The cost of the row that starts at first; log_sum is that of the row, where the cost has a softmax. All 64 lanes call it.
+fn row_cost_of(first: u32, lane: u32, log_sum: vec2<f32>) -> f32 {
     var sum = 0.0;
     for (var j = lane; j < p.outputs; j += 64u) {
         sum += cost_term(z[first + j], a[first + j], y[first + j], log_sum);
@@ -257,10 +259,31 @@ fn row_right_of(first: u32, lane: u32) -> u32 {
 
 // The weight of a row: the numbers after the targets, where rows have weights.
 fn weight_of(row: u32) -> f32 {
-    if (p.format < 16u) { return 1.0; }
+    if ((p.format & 16u) == 0u) { return 1.0; }
     return y[p.rows * p.outputs + row];
 }
 // -- end of one row's cost and answer --
+
+// The targets of a row into y, and its weight after those of all rows, as `gather` in data.wgsl has them.
+fn gather_targets(row: u32, live: bool, lane: u32) {
+    let labels = (p.format & 8u) != 0u;
+    var example = 0u;
+    if (live) { example = order[control[0] * p.rows + row]; }
+    for (var j = lane; j < p.outputs; j += 64u) {
+        var value = 0.0;
+        if (live && labels) {
+            value = bitcast<f32>(select(p.b, p.k_begin, targets[example] == j));
+        } else if (live) {
+            value = bitcast<f32>(targets[example * p.outputs + j]);
+        }
+        y[row * p.outputs + j] = value;
+    }
+    if (lane == 0u && (p.format & 16u) != 0u) {
+        var weight = 0.0;
+        if (live) { weight = bitcast<f32>(targets[control[2] * select(p.outputs, 1u, labels) + example]); }
+        y[p.rows * p.outputs + row] = weight;
+    }
+}
 
 @compute @workgroup_size(64, 1, 1)
 fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -269,6 +292,23 @@ fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     if (row >= p.rows) { return; } // the same for the whole workgroup
     let first = row * p.outputs;
     let live = row < control[1];
+    if (row == 0u && lane == 0u) { control[4] = control[0]; }
+    if ((p.format & 32u) == 0u) { gather_targets(row, live, lane); }
+    var log_sum = vec2(0.0, 0.0);
+    if (p.cost == 2u) {
+        log_sum = log_sum_exp(first, lane);
+        var sum = 0.0;
+        for (var j = lane; j < p.outputs; j += 64u) {
+            let e = exp(z[first + j] - log_sum.x);
+            a[first + j] = e;
+            sum += e;
+        }
+        let total = row_sum(sum, lane);
+        for (var j = lane; j < p.outputs; j += 64u) { a[first + j] /= total; }
+    }
+    // Other lanes read what this one has written.
+    storageBarrier();
+    workgroupBarrier();
     for (var j = first + lane; j < first + p.outputs; j += 64u) {
         var delta = 0.0;
         if (live) {
@@ -277,10 +317,10 @@ fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
         }
         delta_out[j] = delta;
     }
-    let cost = row_cost_of(first, lane) * weight_of(row);
+    let cost = row_cost_of(first, lane, log_sum) * weight_of(row);
     let right = row_right_of(first, lane);
     if (lane == 0u) {
-        row_cost[row] = select(0.0, cost, live);
-        row_right[row] = select(0u, right, live);
+        rows[row] = select(0.0, cost, live);
+        rows[p.rows + row] = select(0.0, f32(right), live);
     }
 }

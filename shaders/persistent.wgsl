@@ -213,8 +213,12 @@ fn has_f_prime() -> bool {
 }
 // -- end of the cost of one output --
 
+fn number(i: u32) -> f32 {
+    return hyper[i];
+}
+
 // -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
-// hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
+// There are this many numbers a step, in these places; src/optimizer.rs says what each is. number(i) is the i-th of all steps.
 const HYPER: u32 = 14u;
 const ETA: u32 = 0u;
 const STEP_SIZE: u32 = 1u;
@@ -241,13 +245,13 @@ struct Moved {
 // The gradient of a parameter as the optimiser sees it: clipped, and with the penalties of a weight. h is where the step's numbers
 // start. Written so that a NaN is passed on.
 fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
-    let c = hyper[h + CLIP_VALUE];
+    let c = number(h + CLIP_VALUE);
     var g = gradient;
     if (c > 0.0) {
         if (g > c) { g = c; }
         if (g < -c) { g = -c; }
     }
-    if (is_weight) { g += hyper[h + L2] * w + hyper[h + L1] * sign(w); }
+    if (is_weight) { g += number(h + L2) * w + number(h + L1) * sign(w); }
     return g;
 }
 
@@ -255,25 +259,25 @@ fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
 fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved {
     let g = regularized(h, at.w, gradient, is_weight);
     var kept = at.w;
-    if (is_weight) { kept *= hyper[h + KEEP]; }
+    if (is_weight) { kept *= number(h + KEEP); }
     switch (rule) {
-        case 0u: { return Moved(kept - hyper[h + ETA] * g, at.m, at.v); }
+        case 0u: { return Moved(kept - number(h + ETA) * g, at.m, at.v); }
         case 1u: {
-            let m = hyper[h + BETA_1] * at.m + g;
-            return Moved(kept - hyper[h + ETA] * m, m, at.v);
+            let m = number(h + BETA_1) * at.m + g;
+            return Moved(kept - number(h + ETA) * m, m, at.v);
         }
         case 2u: {
-            let m = hyper[h + BETA_1] * at.m + g;
-            return Moved(kept - hyper[h + ETA] * (g + hyper[h + BETA_1] * m), m, at.v);
+            let m = number(h + BETA_1) * at.m + g;
+            return Moved(kept - number(h + ETA) * (g + number(h + BETA_1) * m), m, at.v);
         }
         case 3u: {
-            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
-            return Moved(kept - hyper[h + ETA] * (g / (sqrt(v) + hyper[h + EPSILON])), at.m, v);
+            let v = number(h + BETA_2) * at.v + number(h + REST_2) * (g * g);
+            return Moved(kept - number(h + ETA) * (g / (sqrt(v) + number(h + EPSILON))), at.m, v);
         }
         default: {
-            let m = hyper[h + BETA_1] * at.m + hyper[h + REST_1] * g;
-            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
-            return Moved(kept - hyper[h + STEP_SIZE] * (m / (sqrt(v) * hyper[h + ROOT] + hyper[h + EPSILON])), m, v);
+            let m = number(h + BETA_1) * at.m + number(h + REST_1) * g;
+            let v = number(h + BETA_2) * at.v + number(h + REST_2) * (g * g);
+            return Moved(kept - number(h + STEP_SIZE) * (m / (sqrt(v) * number(h + ROOT) + number(h + EPSILON))), m, v);
         }
     }
 }

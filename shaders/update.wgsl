@@ -29,14 +29,18 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-@group(0) @binding(1) var<storage, read> control: array<u32>; // [0] step
+@group(0) @binding(1) var<storage, read> control: array<u32>; // [4] step whose gradients are there
 @group(0) @binding(2) var<storage, read> hyper: array<f32>;
 @group(0) @binding(3) var<storage, read> gradients: array<f32>;
 @group(0) @binding(4) var<storage, read_write> state: array<f32>;
 @group(0) @binding(5) var<storage, read_write> params: array<f32>;
 
+fn number(i: u32) -> f32 {
+    return hyper[i];
+}
+
 // -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
-// hyper has this many numbers a step, in these places; src/optimizer.rs says what each is.
+// There are this many numbers a step, in these places; src/optimizer.rs says what each is. number(i) is the i-th of all steps.
 const HYPER: u32 = 14u;
 const ETA: u32 = 0u;
 const STEP_SIZE: u32 = 1u;
@@ -63,13 +67,13 @@ struct Moved {
 // The gradient of a parameter as the optimiser sees it: clipped, and with the penalties of a weight. h is where the step's numbers
 // start. Written so that a NaN is passed on.
 fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
-    let c = hyper[h + CLIP_VALUE];
+    let c = number(h + CLIP_VALUE);
     var g = gradient;
     if (c > 0.0) {
         if (g > c) { g = c; }
         if (g < -c) { g = -c; }
     }
-    if (is_weight) { g += hyper[h + L2] * w + hyper[h + L1] * sign(w); }
+    if (is_weight) { g += number(h + L2) * w + number(h + L1) * sign(w); }
     return g;
 }
 
@@ -77,25 +81,25 @@ fn regularized(h: u32, w: f32, gradient: f32, is_weight: bool) -> f32 {
 fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved {
     let g = regularized(h, at.w, gradient, is_weight);
     var kept = at.w;
-    if (is_weight) { kept *= hyper[h + KEEP]; }
+    if (is_weight) { kept *= number(h + KEEP); }
     switch (rule) {
-        case 0u: { return Moved(kept - hyper[h + ETA] * g, at.m, at.v); }
+        case 0u: { return Moved(kept - number(h + ETA) * g, at.m, at.v); }
         case 1u: {
-            let m = hyper[h + BETA_1] * at.m + g;
-            return Moved(kept - hyper[h + ETA] * m, m, at.v);
+            let m = number(h + BETA_1) * at.m + g;
+            return Moved(kept - number(h + ETA) * m, m, at.v);
         }
         case 2u: {
-            let m = hyper[h + BETA_1] * at.m + g;
-            return Moved(kept - hyper[h + ETA] * (g + hyper[h + BETA_1] * m), m, at.v);
+            let m = number(h + BETA_1) * at.m + g;
+            return Moved(kept - number(h + ETA) * (g + number(h + BETA_1) * m), m, at.v);
         }
         case 3u: {
-            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
-            return Moved(kept - hyper[h + ETA] * (g / (sqrt(v) + hyper[h + EPSILON])), at.m, v);
+            let v = number(h + BETA_2) * at.v + number(h + REST_2) * (g * g);
+            return Moved(kept - number(h + ETA) * (g / (sqrt(v) + number(h + EPSILON))), at.m, v);
         }
         default: {
-            let m = hyper[h + BETA_1] * at.m + hyper[h + REST_1] * g;
-            let v = hyper[h + BETA_2] * at.v + hyper[h + REST_2] * (g * g);
-            return Moved(kept - hyper[h + STEP_SIZE] * (m / (sqrt(v) * hyper[h + ROOT] + hyper[h + EPSILON])), m, v);
+            let m = number(h + BETA_1) * at.m + number(h + REST_1) * g;
+            let v = number(h + BETA_2) * at.v + number(h + REST_2) * (g * g);
+            return Moved(kept - number(h + STEP_SIZE) * (m / (sqrt(v) * number(h + ROOT) + number(h + EPSILON))), m, v);
         }
     }
 }
@@ -121,7 +125,7 @@ fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
           @builtin(local_invocation_index) lane: u32) {
     let e = (group.y * groups.x + group.x) * 64u + lane;
     if (e >= p.count) { return; }
-    let now = moved(p.rule, HYPER * control[0], remembered(e, p.count, params[e]), gradients[e], e < p.b);
+    let now = moved(p.rule, HYPER * control[4], remembered(e, p.count, params[e]), gradients[e], e < p.b);
     params[e] = now.w;
     remember(e, p.count, now);
 }
@@ -168,7 +172,7 @@ fn gradient_squares(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
 fn clip_gradients(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                   @builtin(local_invocation_index) lane: u32) {
     let e = (group.y * groups.x + group.x) * 64u + lane;
-    let f = factor(hyper[HYPER * control[0] + CLIP_NORM], sum_of_lanes(parts[lane], lane));
+    let f = factor(hyper[HYPER * control[4] + CLIP_NORM], sum_of_lanes(parts[lane], lane));
     if (e < p.count) { clipped[e] *= f; }
 }
 
@@ -182,6 +186,6 @@ fn max_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let first = p.w + o * p.inputs;
     var sum = 0.0;
     for (var i = lane; i < p.inputs; i += 64u) { sum += weights[first + i] * weights[first + i]; }
-    let f = factor(hyper[HYPER * control[0] + MAX_NORM], sum_of_lanes(sum, lane));
+    let f = factor(hyper[HYPER * control[4] + MAX_NORM], sum_of_lanes(sum, lane));
     for (var i = lane; i < p.inputs; i += 64u) { weights[first + i] *= f; }
 }

@@ -4,6 +4,8 @@
 //! functions `f` and `f_prime` of `shaders/activation.wgsl` and the copies of that text, and its arms in
 //! `reference.rs`. Parity, finite differences and names then follow, since the tests walk [`Activation::ALL`].
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::real::Real;
 
@@ -15,7 +17,8 @@ use crate::real::Real;
 /// assert_eq!(Activation::Sigmoid.to_string(), "sigmoid");
 /// # Ok::<(), wgrad::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Activation {
     /// `f(z) = 1 / (1 + e^-z)`, `f'(z) = f(z) (1 - f(z))`; values in (0, 1).

@@ -9,24 +9,53 @@ use crate::error::Result;
 use crate::kernel::Element;
 use crate::plan::{BufferSpec, Plan, Step};
 
-/// A buffer of an engine.
+/// A buffer of an engine, or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Slot(pub(crate) usize);
+pub(crate) struct Slot {
+    pub(crate) buffer: usize,
+    /// The first element.
+    pub(crate) start: usize,
+}
+
+impl Slot {
+    pub(crate) const fn whole(buffer: usize) -> Self {
+        Self { buffer, start: 0 }
+    }
+}
+
+/// The buffers of a plan: those given for some, the others made by `alloc`, parts where the buffers are that they belong to.
+pub(crate) fn slots(
+    plan: &Plan,
+    given: impl Fn(&BufferSpec) -> Option<Slot>,
+    mut alloc: impl FnMut(&BufferSpec) -> Result<Slot>,
+) -> Result<Vec<Slot>> {
+    let mut slots: Vec<Slot> = Vec::with_capacity(plan.buffers.len());
+    for spec in &plan.buffers {
+        let slot = match (spec.part_of, given(spec)) {
+            (Some((of, start)), _) => Slot { start, ..slots[of.0] },
+            (None, Some(slot)) => slot,
+            (None, None) => alloc(spec)?,
+        };
+        slots.push(slot);
+    }
+    Ok(slots)
+}
 
 /// A plan whose buffers exist: [`BufferId`](crate::plan::BufferId) `i` is `slots[i]`.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) slots: Vec<Slot>,
-    /// The slots of each step's buffers.
-    pub(crate) bound: Vec<Vec<usize>>,
+    /// Where each step's buffers are.
+    pub(crate) bound: Vec<Vec<cpu::Bound>>,
     #[cfg(feature = "gpu")]
     pub(crate) gpu: Option<crate::gpu::Recorded>,
 }
 
 impl Prepared {
     pub(crate) fn new(plan: Plan, slots: Vec<Slot>) -> Self {
-        let of_step = |step: &Step| step.bindings.iter().map(|id| slots[id.0].0).collect();
+        let of_step =
+            |step: &Step| step.bindings.iter().map(|id| cpu::Bound::of(&plan.buffers[id.0], slots[id.0])).collect();
         let bound = plan.steps.iter().map(of_step).collect();
         Self {
             plan,
@@ -78,7 +107,7 @@ impl Engine {
     /// A new buffer; on every device it starts as zeros.
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
         match &mut self.place {
-            Place::Cpu(engine) => Ok(Slot(engine.alloc(spec.element, spec.len))),
+            Place::Cpu(engine) => Ok(Slot::whole(engine.alloc(spec.element, spec.len))),
             #[cfg(feature = "gpu")]
             Place::Gpu(engine) => engine.alloc(spec),
         }
@@ -86,7 +115,7 @@ impl Engine {
 
     pub(crate) fn release(&mut self, slot: Slot) {
         match &mut self.place {
-            Place::Cpu(engine) => engine.release(slot.0),
+            Place::Cpu(engine) => engine.release(slot.buffer),
             #[cfg(feature = "gpu")]
             Place::Gpu(engine) => engine.release(slot),
         }
@@ -97,7 +126,7 @@ impl Engine {
     pub(crate) fn write(&mut self, slot: Slot, offset: usize, words: &[u32]) -> Result<()> {
         self.counters.bytes_up += 4 * words.len() as u64;
         match &mut self.place {
-            Place::Cpu(engine) => engine.write(slot.0, offset, words),
+            Place::Cpu(engine) => engine.write(slot.buffer, slot.start + offset, words),
             #[cfg(feature = "gpu")]
             Place::Gpu(engine) => engine.write(slot, offset, words),
         }
@@ -105,6 +134,27 @@ impl Engine {
 
     pub(crate) fn write_f32(&mut self, slot: Slot, offset: usize, numbers: &[f32]) -> Result<()> {
         self.write(slot, offset, bytemuck::cast_slice(numbers))
+    }
+
+    /// Writes zeros from an element offset on.
+    pub(crate) fn zero(&mut self, slot: Slot, offset: usize, len: usize) -> Result<()> {
+        const ZEROS: [u32; 256] = [0; 256];
+        if !self.is_immediate() {
+            // One write, since each costs the GPU a copy of its own.
+            return self.write(slot, offset, &vec![0; len]);
+        }
+        (0..len)
+            .step_by(ZEROS.len())
+            .try_for_each(|at| self.write(slot, offset + at, &ZEROS[..ZEROS.len().min(len - at)]))
+    }
+
+    /// Copies numbers from an element offset on, where work is done when `run` returns.
+    pub(crate) fn copy(&self, slot: Slot, offset: usize, out: &mut [f32]) -> Result<()> {
+        match &self.place {
+            Place::Cpu(engine) => engine.copy(slot.buffer, slot.start + offset, out),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(_) => Err(crate::Error::shape("buffer copy", "a buffer of the host", "one of a GPU")),
+        }
     }
 
     /// Makes what the device needs to run this plan on these buffers.
@@ -158,9 +208,10 @@ impl Engine {
         }
         let read = match &mut self.place {
             Place::Cpu(engine) => {
-                let mut words = engine.read(slot.0);
-                words.truncate(offset + len);
-                Read::Done(words.split_off(offset.min(words.len())))
+                let mut words = engine.read(slot.buffer);
+                let first = slot.start + offset;
+                words.truncate(first + len);
+                Read::Done(words.split_off(first.min(words.len())))
             }
             #[cfg(feature = "gpu")]
             Place::Gpu(engine) => Read::Wait(engine.read(slot, offset, len)),
@@ -198,5 +249,12 @@ impl Engine {
 
 /// A buffer of `len` numbers or words, for [`Engine::alloc`].
 pub(crate) fn buffer(name: &str, len: usize, element: Element) -> BufferSpec {
-    BufferSpec { name: name.to_owned(), len, element, role: crate::plan::Role::Between, head: Vec::new() }
+    BufferSpec {
+        name: name.to_owned(),
+        len,
+        element,
+        role: crate::plan::Role::Between,
+        head: Vec::new(),
+        part_of: None,
+    }
 }

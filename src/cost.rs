@@ -3,6 +3,8 @@
 //! Adding one: a variant, its name, the outputs it goes with and its arms here, its arm in `shaders/cost.wgsl` and
 //! `shaders/dense.wgsl`, and its arms in `reference.rs`. The tests walk [`Cost::ALL`].
 
+use serde::{Deserialize, Serialize};
+
 use crate::Activation;
 use crate::activation::by_name;
 use crate::error::{Error, Result};
@@ -18,7 +20,8 @@ use crate::real::Real;
 /// assert!(Cost::Quadratic.goes_with(Activation::Tanh));
 /// assert!(Cost::BinaryCrossEntropy.check(Activation::Relu).is_err());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Cost {
     /// `C = 1/2 sum_j (a_j - y_j)^2` (equation 4). Output error by BP1: `delta = (a - y) (.) f'(z)` (equation 6).

@@ -128,6 +128,29 @@ pub enum Error {
         problem: String,
     },
 
+    /// A network has something that the format it is exported to cannot say, or has no room for.
+    #[error("export to {format}: {problem}")]
+    Export {
+        /// Which format.
+        format: &'static str,
+        /// What it cannot say, and what to do.
+        problem: String,
+    },
+    /// A node of an ONNX graph does what this crate's networks do not.
+    #[error("{model}: node '{node}' ({operator}): {problem}; supported are {supported}", model = model.display())]
+    Operator {
+        /// The file, or the name that the bytes were given.
+        model: PathBuf,
+        /// The node's name, or that of its output where it has none.
+        node: String,
+        /// The operator, with its domain where that is not ONNX's own.
+        operator: String,
+        /// What is the matter with it.
+        problem: String,
+        /// The operators that are taken.
+        supported: &'static str,
+    },
+
     /// A table, or a field of it, cannot be used as it is.
     #[error("{place}: {problem}")]
     Table {

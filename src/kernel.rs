@@ -10,6 +10,9 @@ pub(crate) const TILE: u64 = 8;
 pub(crate) const LANES: u64 = 64;
 /// Parts of the sum of the squared gradients: one a lane of the workgroups that add them up.
 pub(crate) const SQUARES: u32 = 64;
+/// What the kernels of all layers are told in [`Params::cost`]: 0 to add up what rows score, 1 to move on to the next mini-batch too, and
+/// this for neither.
+pub(crate) const NO_TALLY: u32 = 2;
 /// No kernel has more than 64 invocations a workgroup, so that a device with the smallest limits can run all.
 const _: () = assert!(LANES <= 64 && TILE * TILE <= 64);
 
@@ -158,21 +161,22 @@ struct Tile {
 }
 
 impl Tile {
-    /// From 64 x 64 down to 32 x 32.
-    const WHOLE: [Self; 4] = [Self::new(8, 2, 2), Self::new(8, 2, 1), Self::new(8, 1, 2), Self::new(8, 1, 1)];
-    /// 16 x 16, with the sum split among four groups of invocations.
-    const SPLIT: Self = Self::new(4, 1, 1);
+    /// From 64 x 64 down to 32 x 32; and last 16 x 16, with the sum split among four groups of invocations.
+    const ALL: [Self; 5] =
+        [Self::new(8, 2, 2), Self::new(8, 2, 1), Self::new(8, 1, 2), Self::new(8, 1, 1), Self::new(4, 1, 1)];
 
     const fn new(side: u32, row_quads: u32, column_quads: u32) -> Self {
         Self { side, row_quads, column_quads }
     }
 
-    /// The tile for an `m x n` result: the one with the least work in all, padding counted, of those that make enough workgroups,
-    /// the larger of equals; the split one where none does, since a small result has only its sums to share out.
-    fn of(m: u32, n: u32, busy: u32) -> Self {
-        let [m, n] = [m, n].map(u64::from);
-        let whole = Self::WHOLE.into_iter().filter(|tile| tile.groups(m, n) >= u64::from(busy));
-        whole.min_by_key(|tile| tile.groups(m, n) * tile.cost()).unwrap_or(Self::SPLIT)
+    /// The tile for `m x n` results that are computed at once: the one with the least work in all, padding counted, of those that
+    /// make enough workgroups, the larger of equals; the split one where none does, since a small result has only its sums to
+    /// share out.
+    fn of(results: impl Iterator<Item = (u32, u32)> + Clone, busy: u32) -> Self {
+        let groups = |tile: Self| results.clone().map(|(m, n)| tile.groups(m.into(), n.into())).sum::<u64>();
+        let [whole @ .., split] = Self::ALL;
+        let whole = whole.into_iter().filter(|&tile| groups(tile) >= u64::from(busy));
+        whole.min_by_key(|&tile| groups(tile) * tile.cost()).unwrap_or(split)
     }
 
     const fn rows(self) -> u64 {
@@ -195,6 +199,29 @@ impl Tile {
     fn constants(self) -> Vec<(&'static str, u32)> {
         vec![("SIDE", self.side), ("ROW_QUADS", self.row_quads), ("COLUMN_QUADS", self.column_quads)]
     }
+}
+
+/// Workgroups of an `m x n` result with tiles in registers: 6 x 8 an invocation, 8 invocations a workgroup.
+const fn register_groups(m: u64, n: u64) -> u64 {
+    (m.div_ceil(6) * n.div_ceil(8)).div_ceil(8)
+}
+
+/// For the kernels of all layers, whose outputs and inputs are given: workgroups in all, and which tile they have.
+pub(crate) fn tiles_of_layers(layers: impl Iterator<Item = (u32, u32)> + Clone, tiling: Tiling) -> (u64, u32) {
+    let results = layers.map(|(outputs, inputs)| (outputs, inputs.saturating_add(1)));
+    let Tiling::Workgroup { busy } = tiling else {
+        return (results.map(|(m, n)| register_groups(m.into(), n.into())).sum(), 0);
+    };
+    let tile = Tile::of(results.clone(), busy);
+    let which = (0..).zip(Tile::ALL).find(|(_, other)| *other == tile).map_or(0, |(which, _)| which);
+    (results.map(|(m, n)| tile.groups(m.into(), n.into())).sum(), which)
+}
+
+/// Workgroups that are enough for the kernels of all layers under any tiling; those too many do nothing.
+pub(crate) fn most_groups_of_layers(layers: impl Iterator<Item = (u32, u32)> + Clone) -> u64 {
+    let [.., split] = Tile::ALL;
+    let results = layers.map(|(outputs, inputs)| (u64::from(outputs), u64::from(inputs) + 1));
+    results.map(|(m, n)| register_groups(m, n).max(split.groups(m, n))).sum()
 }
 
 macro_rules! kernels {
@@ -249,11 +276,11 @@ kernels! {
     /// `(a - y) / rows`.
     CostDerivative = "cost_derivative" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out derivative: F32];
     /// The cost of each row.
-    CostValue = "cost_value" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out row_cost: F32];
+    CostValue = "cost_value" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out costs: F32];
     /// Whether each row is right.
-    CountRight = "count_right" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out row_right: U32];
+    CountRight = "count_right" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out rights: F32];
     /// The rows' costs and right answers into one place a step; then on to the next mini-batch.
-    Tally = "tally" in "cost.wgsl", LINE, [InOut moving: U32, In costs: F32, In rights: U32, InOut scores: F32];
+    Tally = "tally" in "cost.wgsl", LINE, [InOut moving: U32, In rows: F32, InOut scores: F32];
     /// The true class, the class answered, and the rank of the true one, of each row.
     Answers = "answers" in "metrics.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out answer: U32];
     /// Answers counted by true class and class answered, and by rank.
@@ -272,14 +299,16 @@ kernels! {
     Dropout = "dropout" in "dropout.wgsl", LINE, [In control: U32, In kept: F32, Out dropped: F32];
     /// Fused: one layer forward.
     DenseForward = "dense_forward" in "dense.wgsl", LINE, [In below: F32, In params: F32, Out z_out: F32, Out a_out: F32];
+    /// Fused: the first layer forward, from the resident data.
+    GatherForward = "gather_forward" in "dense.wgsl", LINE, [In inputs: U32, In params: F32, Out z_out: F32, Out a_out: F32, Out x: F32, In control: U32, In order: U32];
     /// Fused: output error, cost and right answers.
-    OutputError = "output_error" in "output_error.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out delta_out: F32, Out row_cost: F32, Out row_right: U32];
+    OutputError = "output_error" in "output_error.wgsl", LINE, [InOut control: U32, In order: U32, In targets: U32, InOut y: F32, InOut a: F32, In z: F32, Out delta_out: F32, Out rows: F32];
     /// Fused: the error one layer back.
     DenseBackward = "dense_backward" in "dense.wgsl", LINE, [In delta: F32, In params: F32, In z_here: F32, In a_here: F32, Out delta_here: F32];
-    /// Fused: weight and bias gradient of a layer.
-    DenseGradient = "dense_gradient" in "dense.wgsl", LINE, [In delta: F32, In a_below: F32, Out gradients: F32];
-    /// Fused: weight and bias gradient, and their step.
-    DenseUpdate = "dense_update" in "dense.wgsl", LINE, [In delta: F32, In a_below: F32, In hyper: F32, In now: U32, InOut state: F32, InOut weights: F32];
+    /// Fused: weight and bias gradients of all layers, and the tally.
+    DenseGradient = "dense_gradient" in "dense.wgsl", LINE, [In a_even: F32, In a_odd: F32, In delta_even: F32, In delta_odd: F32, InOut walk: U32, InOut scoring: F32, Out gradients: F32];
+    /// Fused: weight and bias gradients of all layers, their step, and the tally.
+    DenseUpdate = "dense_update" in "dense.wgsl", LINE, [In a_even: F32, In a_odd: F32, In delta_even: F32, In delta_odd: F32, InOut walk: U32, InOut scoring: F32, InOut state: F32, InOut weights: F32];
     /// Persistent: whole steps of small networks.
     Persistent = "persistent" in "persistent.wgsl", LINE, [InOut walk: U32, In inputs: U32, In targets: U32, In hyper: F32, InOut params: F32, InOut state: F32, Scratch work: F32x4, InOut scores: F32];
 }
@@ -296,6 +325,7 @@ impl Kernel {
     pub const fn entry(self, tiling: Tiling) -> Entry {
         let info = self.info();
         let registers = match (tiling, self) {
+            (Tiling::Registers, Self::GatherForward) => "gather_forward_registers",
             (Tiling::Registers, Self::DenseForward) => "dense_forward_registers",
             (Tiling::Registers, Self::DenseBackward) => "dense_backward_registers",
             (Tiling::Registers, Self::DenseGradient) => "dense_gradient_registers",
@@ -319,9 +349,9 @@ impl Kernel {
     fn tile(self, p: &Params, tiling: Tiling) -> Option<Tile> {
         let Tiling::Workgroup { busy } = tiling else { return None };
         match self {
-            Self::DenseForward => Some(Tile::of(p.rows, p.outputs, busy)),
-            Self::DenseBackward => Some(Tile::of(p.rows, p.inputs, busy)),
-            Self::DenseGradient | Self::DenseUpdate => Some(Tile::of(p.outputs, p.inputs.saturating_add(1), busy)),
+            Self::GatherForward | Self::DenseForward => Some(Tile::of(std::iter::once((p.rows, p.outputs)), busy)),
+            Self::DenseBackward => Some(Tile::of(std::iter::once((p.rows, p.inputs)), busy)),
+            Self::DenseGradient | Self::DenseUpdate => Tile::ALL.get(p.format as usize).copied(),
             _ => None,
         }
     }
@@ -337,7 +367,7 @@ impl Kernel {
         let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(u64::from);
         let registers = self.in_registers(tiling);
         let tiles = |m: u64, n: u64| match registers {
-            true => (m.div_ceil(6) * n.div_ceil(8)).div_ceil(8),
+            true => register_groups(m, n),
             false => self.tile(p, tiling).map_or_else(|| m.div_ceil(TILE) * n.div_ceil(TILE), |tile| tile.groups(m, n)),
         };
         match self {
@@ -347,10 +377,10 @@ impl Kernel {
             }
             Self::Tally => 1,
             Self::Persistent => u64::from(p.w),
-            Self::MatmulNt | Self::DenseForward => tiles(rows, outputs),
+            Self::MatmulNt | Self::GatherForward | Self::DenseForward => tiles(rows, outputs),
             Self::MatmulNn | Self::DenseBackward => tiles(rows, inputs),
             Self::OuterProducts => tiles(outputs, inputs),
-            Self::DenseGradient | Self::DenseUpdate => tiles(outputs, inputs + 1),
+            Self::DenseGradient | Self::DenseUpdate => inputs,
             Self::BiasGradient => outputs.div_ceil(LANES),
             Self::Activation
             | Self::ActivationPrime
@@ -371,7 +401,7 @@ impl Kernel {
     #[must_use]
     pub fn sum_length(self, p: &Params) -> Option<u32> {
         match self {
-            Self::MatmulNt | Self::DenseForward => Some(p.inputs),
+            Self::MatmulNt | Self::GatherForward | Self::DenseForward => Some(p.inputs),
             Self::MatmulNn | Self::DenseBackward => Some(p.outputs),
             Self::OuterProducts | Self::BiasGradient | Self::DenseGradient | Self::DenseUpdate => Some(p.rows),
             _ => None,
@@ -380,16 +410,29 @@ impl Kernel {
 
     /// How many terms of its sum one dispatch can do within this many loop iterations of an invocation.
     #[must_use]
-    pub fn most_terms(self, iterations: u64, tiling: Tiling) -> u32 {
+    pub fn most_terms(self, p: &Params, iterations: u64, tiling: Tiling) -> u32 {
+        let iterations = iterations.saturating_sub(self.other_iterations(p, tiling));
         let terms = match self {
             _ if self.in_registers(tiling) => iterations.saturating_sub(2 * 48) / 33 * 32,
             Self::BiasGradient => iterations,
-            Self::DenseForward | Self::DenseBackward | Self::DenseGradient | Self::DenseUpdate => {
-                iterations / DEPTH_ROUNDS * DEPTH
-            }
+            Self::GatherForward
+            | Self::DenseForward
+            | Self::DenseBackward
+            | Self::DenseGradient
+            | Self::DenseUpdate => iterations / DEPTH_ROUNDS * DEPTH,
             _ => iterations / (TILE + 1) * TILE,
         };
         u32::try_from(terms).unwrap_or(u32::MAX)
+    }
+
+    /// Loop iterations of the kernels of all layers besides their sums: the search for the layer, and the tally.
+    fn other_iterations(self, p: &Params, tiling: Tiling) -> u64 {
+        if !matches!(self, Self::DenseGradient | Self::DenseUpdate) {
+            return 0;
+        }
+        let lanes = if self.in_registers(tiling) { 8 } else { LANES };
+        let tally = if p.cost == NO_TALLY { 0 } else { u64::from(p.rows).div_ceil(lanes) + 6 };
+        u64::from(p.outputs) + tally
     }
 
     /// Loop iterations of one invocation, all its loops together, for the terms that these parameters ask for.
@@ -398,19 +441,22 @@ impl Kernel {
         if self.in_registers(tiling) {
             // One round a term and one a block of 32, and at most two a stored element.
             let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
-            return terms + terms.div_ceil(32) + 2 * 48;
+            return terms + terms.div_ceil(32) + 2 * 48 + self.other_iterations(p, tiling);
         }
         let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
         let strided = |n: u32| u64::from(n).div_ceil(LANES);
         match self {
             Self::MatmulNt | Self::MatmulNn | Self::OuterProducts => terms.div_ceil(TILE) * (TILE + 1),
-            Self::DenseForward | Self::DenseBackward | Self::DenseGradient | Self::DenseUpdate => {
-                terms.div_ceil(DEPTH) * DEPTH_ROUNDS
-            }
+            Self::GatherForward
+            | Self::DenseForward
+            | Self::DenseBackward
+            | Self::DenseGradient
+            | Self::DenseUpdate => terms.div_ceil(DEPTH) * DEPTH_ROUNDS + self.other_iterations(p, tiling),
             Self::BiasGradient => terms,
             Self::Softmax | Self::CostValue => 3 * strided(p.outputs) + 18,
             Self::CountRight => strided(p.outputs) + 6,
-            Self::OutputError => 5 * strided(p.outputs) + 24,
+            Self::OutputError if p.cost == 2 => 8 * strided(p.outputs) + 30,
+            Self::OutputError => 4 * strided(p.outputs) + 12,
             Self::Tally => strided(p.rows) + 12,
             Self::Answers => 2 * strided(p.outputs) + 18,
             Self::CountAnswers => u64::from(p.rows),

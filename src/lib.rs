@@ -30,6 +30,9 @@
 //! ([`Network::update_mini_batch`], [`Network::gradients_async`], [`Network::evaluate_async`]). Whatever waits has an async
 //! form, named `..._async`, and a blocking one of the same name without it.
 //!
+//! A run that is saved ([`Checkpoints`], [`Training::save_async`]) goes on from its file bit for bit ([`Trainer::resume`]);
+//! [`Network::save_async`] and [`Network::load`] keep a network alone, and [`Weights`] are read from elsewhere.
+//!
 //! # Where things are
 //!
 //! | module | what it holds |
@@ -37,6 +40,7 @@
 //! | the crate's root | networks, training, devices, errors: all that most programs need |
 //! | [`data`] | data sets, mini-batches, tables (CSV) and what prepares them, IDX files (MNIST), built-in digits |
 //! | [`plan`] | the step of a mini-batch recorded as data, and the limits that the planner keeps to |
+//! | [`export`] | a trained network as a Rust module, a WGSL function or ONNX |
 //! | [`kernel`] | the table of kernels: what shaders, CPU functions and plans are held to |
 //! | [`verify`] | checks that anyone can run: every kernel, or two devices side by side, against `f64` |
 //! | `plot` | charts as SVG and PNG, with the feature of that name |
@@ -55,6 +59,7 @@
 //! | `blocking` | yes | blocking forms of whatever waits; never on wasm32 |
 //! | `plot` | no | charts of a run, as SVG and PNG |
 //! | `progress` | no | a progress bar |
+//! | `onnx` | no | networks to ONNX and from it |
 
 #![warn(missing_docs, unreachable_pub)]
 #![warn(clippy::cast_possible_truncation, clippy::float_cmp, clippy::missing_errors_doc, clippy::missing_panics_doc)]
@@ -64,11 +69,13 @@ mod activation;
 mod backend;
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
+mod checkpoint;
 mod cost;
 mod cpu;
 pub mod data;
 mod device;
 mod error;
+pub mod export;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod init;
@@ -94,6 +101,7 @@ pub mod verify;
 
 pub use activation::Activation;
 pub use backend::Counters;
+pub use checkpoint::{Checkpoints, Weights};
 pub use cost::Cost;
 pub use data::{Batches, Dataset, Inputs, Predictions, Preparation, Table, Targets};
 #[cfg(feature = "gpu")]

@@ -3,6 +3,8 @@
 //! Adding one: a struct, a variant with its arms here and, if it computes something else, a [`Rule`] with its arms in
 //! `cpu/update.rs`, in `shaders/update.wgsl` and the copies of that text, and in `reference/descent.rs`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::regularization::{Regularization, coupled, regularized};
 
@@ -13,7 +15,8 @@ use crate::regularization::{Regularization, coupled, regularized};
 /// let sgd = Sgd::new(3.0);
 /// assert_eq!(sgd.eta, 3.0);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Sgd {
     /// The learning rate, above 0.
@@ -36,7 +39,8 @@ impl Sgd {
 /// use wgrad::Momentum;
 /// assert_eq!(Momentum::new(0.1).mu, 0.9);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Momentum {
     /// The learning rate, above 0.
@@ -68,7 +72,8 @@ impl Momentum {
 /// use wgrad::Nesterov;
 /// assert_eq!(Nesterov::new(0.1).mu(0.95).mu, 0.95);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Nesterov {
     /// The learning rate, above 0.
@@ -100,7 +105,8 @@ impl Nesterov {
 /// use wgrad::RmsProp;
 /// assert_eq!(RmsProp::new(0.01).alpha, 0.99);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RmsProp {
     /// The learning rate, above 0.
@@ -143,7 +149,8 @@ impl RmsProp {
 /// let adam = Adam::default();
 /// assert_eq!((adam.eta, adam.beta_1, adam.beta_2, adam.epsilon), (1e-3, 0.9, 0.999, 1e-8));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Adam {
     /// The learning rate, above 0; 0.001 by default.
@@ -193,7 +200,8 @@ impl Default for Adam {
 /// let adam = AdamW::new(1e-3).weight_decay(0.1);
 /// assert_eq!((adam.regularization.decoupled, adam.regularization.l2), (0.1, 0.0));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AdamW {
     /// The learning rate, above 0; 0.001 by default.
@@ -262,7 +270,8 @@ coupled!(Sgd, Momentum, Nesterov, RmsProp, Adam);
 /// let optimizer: Optimizer = Adam::new(0.01).into();
 /// assert_eq!(optimizer.to_string(), "adam");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Optimizer {
     /// Stochastic gradient descent.

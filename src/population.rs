@@ -278,7 +278,7 @@ impl Population {
             resident.session().write_of(engine, Role::Parameters, place, bytemuck::cast_slice(&parameters))?;
             self.networks[member].prepare(self.options[member].optimizer)?;
             let memory = self.networks[member].memory_async().await?;
-            resident.session().write_of(engine, Role::State, place, &memory)?;
+            resident.session().write_of(engine, Role::State, place, bytemuck::cast_slice(&memory))?;
             batches.push(Batches::new(resident.len(), self.batch_size, self.options[member].seed)?);
         }
         let mut members: Vec<Result<History>> = group.clone().map(|_| Ok(History::default())).collect();
@@ -290,7 +290,7 @@ impl Population {
                 let hyper: Vec<f32> = (taken + 1..).take(steps).flat_map(|step| optimizer.hyper(step, 1.0)).collect();
                 resident.start_of(engine, place, &batches[place].order(epoch as u64 - 1), &hyper, taken)?;
             }
-            resident.walk(engine, &mut 0, steps, || false, |_| ControlFlow::Continue(())).await?;
+            let _ = resident.walk(engine, |_| {}, steps, || false, |_| ControlFlow::Continue(())).await?;
             let scores = resident.scores_of_all(engine).await?;
             let seconds = watch.elapsed().as_secs_f64();
             for ((member, scores), options) in members.iter_mut().zip(&scores).zip(&self.options[group.clone()]) {
@@ -308,7 +308,7 @@ impl Population {
         let memory = resident.session().read(engine, Role::State, remembered * group.len()).await?;
         for (place, member) in group.clone().enumerate() {
             let steps = self.networks[member].optimizer_steps() + (self.epochs * steps) as u64;
-            self.networks[member].remember(&memory[place * remembered..][..remembered], steps)?;
+            self.networks[member].remember(bytemuck::cast_slice(&memory[place * remembered..][..remembered]), steps)?;
         }
         for ((member, words), result) in group.zip(all.chunks(len)).zip(&mut members) {
             let parameters: Vec<_> = words.iter().copied().map(f32::from_bits).collect();
@@ -319,7 +319,7 @@ impl Population {
             if let Ok(history) = result {
                 history.stop = Some(StopReason::Epochs);
             }
-            self.networks[member].load(&parameters)?;
+            self.networks[member].set_any_parameters(&parameters)?;
         }
         Ok(members)
     }

@@ -1,5 +1,7 @@
 //! What is asked of the parameters besides a small cost, and what bounds their step.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// Weight decay and bounds, which every optimiser has; its builder methods set them.
@@ -25,7 +27,8 @@ use crate::error::{Error, Result};
 /// let sgd = Sgd::new(0.5).lambda(5.0, 50_000);
 /// assert_eq!(sgd.regularization, Regularization { l2: 1e-4, ..Regularization::default() });
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Regularization {
     /// Factor of the squared weights' penalty, at least 0.
     pub l2: f32,

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::Cost;
-use crate::backend::{Engine, Prepared, Slot, buffer};
+use crate::backend::{Engine, Prepared, Slot, buffer, slots};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
@@ -60,19 +60,15 @@ impl Session {
 
     /// Notes in `owned` what it has allocated, also where it fails.
     fn prepare(engine: &mut Engine, plan: Plan, shared: Option<Shared>, owned: &mut Vec<Slot>) -> Result<Prepared> {
-        let mut slots = Vec::with_capacity(plan.buffers.len());
-        for spec in &plan.buffers {
-            if let Some(slot) = shared.and_then(|shared| shared.of(spec.role)) {
-                slots.push(slot);
-                continue;
-            }
+        let given = |spec: &BufferSpec| shared.and_then(|shared| shared.of(spec.role));
+        let slots = slots(&plan, given, |spec| {
             let slot = engine.alloc(spec)?;
             owned.push(slot);
-            slots.push(slot);
             if !spec.head.is_empty() {
                 engine.write(slot, 0, &spec.head)?;
             }
-        }
+            Ok(slot)
+        })?;
         engine.prepare(plan, slots)
     }
 
@@ -107,15 +103,33 @@ impl Session {
         }
     }
 
+    /// Writes step, live rows, examples and steps taken before this epoch; no gradients are there yet, so their step is this one.
+    pub(crate) fn write_control(&self, engine: &mut Engine, network: usize, control: [u32; 4]) -> Result<()> {
+        let [step, ..] = control;
+        self.write_of(engine, Role::Control, network, &control)?;
+        match self.find(Role::Control, network) {
+            Some((slot, offset, len)) if len > control.len() => engine.write(slot, offset + control.len(), &[step]),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes live rows, and zeros in the rows after them: what an earlier call left there could overflow under today's
     /// parameters, and 0 times infinity is not 0.
     pub(crate) fn write_rows(&self, engine: &mut Engine, role: Role, numbers: &[f32]) -> Result<()> {
         let Some((slot, offset, len)) = self.find(role, 0) else { return Ok(()) };
         engine.write_f32(slot, offset, numbers)?;
         if numbers.len() < len {
-            engine.write(slot, offset + numbers.len(), &vec![0; len - numbers.len()])?;
+            engine.zero(slot, offset + numbers.len(), len - numbers.len())?;
         }
         Ok(())
+    }
+
+    /// The first numbers of the buffer with this role, where the work is done when it was asked for.
+    pub(crate) fn copy(&self, engine: &Engine, role: Role, out: &mut [f32]) -> Result<()> {
+        match self.find(role, 0) {
+            Some((slot, offset, _)) => engine.copy(slot, offset, out),
+            None => Ok(()),
+        }
     }
 
     /// Trains (or evaluates, or predicts) this many mini-batches, as one submission.
@@ -311,6 +325,31 @@ impl Resident {
         self.start_of(engine, 0, order, hyper, taken)
     }
 
+    /// As [`start`](Self::start), and on past the first `step` steps, which an earlier run did: it read these words of scores.
+    pub(crate) fn start_at(
+        &self,
+        engine: &mut Engine,
+        order: &[u32],
+        hyper: &[f32],
+        taken: u64,
+        (step, scores): (usize, &[u32]),
+    ) -> Result<()> {
+        self.start(engine, order, hyper, taken)?;
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let live = self.len.saturating_sub(step.saturating_mul(self.session.rows())).min(self.session.rows());
+        self.session.write_control(engine, 0, [word(step), word(live), word(self.len), low(taken)])?;
+        self.session.write(engine, Role::Scores, scores)
+    }
+
+    /// The words of the scores of the walk's first steps, as [`start_at`](Self::start_at) takes them.
+    pub(crate) fn score_words(
+        &self,
+        engine: &mut Engine,
+        steps: usize,
+    ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        self.session.read(engine, Role::Scores, 2 * steps)
+    }
+
     /// As [`start`](Self::start), one network of a population.
     pub(crate) fn start_of(
         &self,
@@ -322,7 +361,7 @@ impl Resident {
     ) -> Result<()> {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = self.session.rows().min(self.len);
-        self.session.write_of(engine, Role::Control, network, &[0, word(live), word(self.len), low(taken)])?;
+        self.session.write_control(engine, network, [0, word(live), word(self.len), low(taken)])?;
         self.session.write_of(engine, Role::Order, network, order)?;
         self.session.write_of(engine, Role::Hyper, network, bytemuck::cast_slice(hyper))
     }
@@ -359,17 +398,17 @@ impl Resident {
         self.chunk = wanted.clamp(1, (self.chunk * 4).min(MOST_STEPS));
     }
 
-    /// Submits the first `most` steps of the walk, with two submissions in flight, or as many as there are before `is_up`, and at least
-    /// one submission. Says how many; `None` if the callback ended it before the last was done. Adds them to `counted` as they are
-    /// submitted, so that they are counted too where this future is dropped on its way.
+    /// Submits the next `most` steps of the walk, with two submissions in flight, or as many as there are before `is_up`, and at least
+    /// one submission. Says whether it came so far: `Break` if the callback ended it before the last was done. Adds them to `counted`
+    /// as they are submitted, so that they are counted too where this future is dropped on its way.
     pub(crate) async fn walk(
         &mut self,
         engine: &mut Engine,
-        counted: &mut u64,
+        mut counted: impl FnMut(usize),
         most: usize,
         is_up: impl Fn() -> bool,
         mut progress: impl FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Option<usize>> {
+    ) -> Result<ControlFlow<()>> {
         let mut submitted = 0;
         let mut done = 0;
         let mut in_flight = None;
@@ -377,7 +416,7 @@ impl Resident {
         while submitted < most && (submitted == 0 || !is_up()) {
             let count = self.submit(engine, most - submitted)?;
             submitted += count;
-            *counted += count as u64;
+            counted(count);
             let earlier = in_flight.replace((count, engine.done()));
             if let Some((count, finished)) = earlier {
                 finished.await?;
@@ -385,11 +424,11 @@ impl Resident {
                 watch = Stopwatch::start();
                 done += count;
                 if progress(done).is_break() {
-                    return Ok(None);
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         }
-        Ok(Some(submitted))
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The scores of each network of a population, after the last step.

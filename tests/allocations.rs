@@ -1,17 +1,26 @@
-//! On the CPU a training step allocates nothing, once the first ones are done.
+//! On the CPU a training step allocates nothing, once the first ones are done, nor does a prediction of few rows for any device; and what
+//! loading a file allocates is bounded by the file.
 
 #![cfg(feature = "blocking")]
 #![allow(clippy::print_stdout, reason = "what was counted is the result of this test")]
 #![allow(unsafe_code, reason = "an allocator cannot be counted without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use wgrad::data::Dataset;
+mod common;
+#[path = "checkpoint/make.rs"]
+#[allow(dead_code, reason = "its forgery is all that is needed here")]
+mod make;
+
+use wgrad::data::{Dataset, Preparation, Table};
 use wgrad::{Activation, Adam, Cost, Device, Network, Optimizer, Sgd, Trainer};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
+/// Bytes allocated now, and at most since this was set.
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
@@ -19,11 +28,14 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        MOST.fetch_max(now, Ordering::Relaxed);
         // SAFETY: the caller's promise is the one that is asked for here.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -36,6 +48,92 @@ fn counted(work: impl FnOnce()) -> u64 {
     let before = COUNT.load(Ordering::Relaxed);
     work();
     COUNT.load(Ordering::Relaxed) - before
+}
+
+/// Bytes that were allocated at one time, beyond those before.
+fn most_bytes(work: impl FnOnce()) -> usize {
+    let before = NOW.load(Ordering::Relaxed);
+    MOST.store(before, Ordering::Relaxed);
+    work();
+    MOST.load(Ordering::Relaxed) - before
+}
+
+/// Predictions into numbers that are there already, on every device.
+fn predictions_allocate_nothing() {
+    for device in common::devices() {
+        let net =
+            Network::new(50).dense(20, Activation::Tanh).dense(3, Activation::Softmax).build(&device).expect("a net");
+        for rows in [1, 7, 16] {
+            let (x, mut outputs) = (vec![0.5; 50 * rows], vec![0.0; 3 * rows]);
+            let mut predict = || net.predict_into(&x, &mut outputs).expect("outputs");
+            predict();
+            let count = counted(|| (0..50).for_each(|_| predict()));
+            println!("{device}, {rows} rows: {count} allocations in 50 predictions");
+            assert_eq!(count, 0, "{device}, {rows} rows");
+        }
+    }
+}
+
+/// Files that were made to cost more memory than they have bytes.
+fn loading_is_bounded() {
+    let net = |inputs| Network::new(inputs).dense(100, Activation::Tanh).dense(2, Activation::Softmax);
+    let table = Table::new("t").with_numbers("a", [1.0, 2.0, 3.0]).and_then(|t| t.with_texts("b", ["x", "y", "x"]));
+    let preparation = Preparation::new("b").fit(&table.expect("a table")).expect("a preparation");
+    let mut small = net(1).build(&Device::cpu()).expect("a net");
+    small.set_preparation(preparation).expect("it fits");
+    let small = small.to_bytes().expect("bytes");
+    let swollen = |from: &'static str, to: String| {
+        make::forged(&small, move |header, _| {
+            assert!(header.contains(from), "{header}");
+            *header = header.replacen(from, &to, 1);
+        })
+    };
+    let words = r#"\"missing_words\":["#;
+    for (what, bytes, loads) in [
+        ("a net", net(300).build(&Device::cpu()).expect("a net").to_bytes().expect("bytes"), true),
+        ("empty words", swollen(words, format!("{words}{}", r#"\"\","#.repeat(300_000))), true),
+        ("empty words without end", swollen(words, format!("{words}{}7", r#"\"\","#.repeat(300_000))), false),
+        (
+            "layers",
+            swollen(
+                r#"\"layers\":["#,
+                format!(
+                    r#"\"layers\":[{}"#,
+                    r#"{\"outputs\":1,\"activation\":\"tanh\",\"dropout\":0},"#.repeat(50_000)
+                ),
+            ),
+            false,
+        ),
+        (
+            "tensors",
+            swollen(
+                r#""layers.0.bias":"#,
+                (0..50_000)
+                    .map(|i| format!(r#""{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}},"#))
+                    .collect::<String>()
+                    + r#""layers.0.bias":"#,
+            ),
+            false,
+        ),
+        (
+            "keys",
+            swollen(
+                r#"{"wgrad":"#,
+                format!(r#"{{{}"wgrad":"#, (0..50_000).map(|i| format!(r#""{i}":"","#)).collect::<String>()),
+            ),
+            false,
+        ),
+    ] {
+        let mut loaded = false;
+        let most = most_bytes(|| loaded = Network::from_bytes(&bytes, &Device::cpu()).is_ok());
+        println!(
+            "{what}: {most} bytes for a file of {}, {:.1} times as much",
+            bytes.len(),
+            most as f64 / bytes.len() as f64
+        );
+        assert_eq!(loaded, loads, "{what}");
+        assert!(most <= 32 * bytes.len(), "{what}: {most} bytes for {}", bytes.len());
+    }
 }
 
 fn data(rows: usize, inputs: usize) -> Dataset {
@@ -82,4 +180,7 @@ fn steps_allocate_nothing() {
     let (single, many, steps) = of_steps([300, 100], 64, &Device::cpu_with_threads(2), Sgd::new(0.1));
     println!("300-100-3 on two threads: {single} allocations in 50 submissions, {many} in one of {steps} steps");
     assert!(single <= 16 && steps > 50 && many <= 16, "{single}, {many}, {steps}");
+
+    predictions_allocate_nothing();
+    loading_is_bounded();
 }

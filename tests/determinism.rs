@@ -45,7 +45,7 @@ impl Run {
         let mut numbers = net.parameters().expect("parameters");
         let count = numbers.len();
         let rows: Vec<f32> = (0..3).flat_map(|row| data.input_row(row).expect("a row")).collect();
-        numbers.extend(net.predict(&rows).expect("outputs"));
+        numbers.extend(net.predict_on_device(&rows).expect("outputs"));
         #[allow(clippy::cast_possible_truncation, reason = "a sum of f32")]
         numbers.extend(history.epochs.last().map(|epoch| epoch.train_cost as f32));
         assert!(numbers.iter().all(|x| x.is_finite()) && numbers.len() > count);

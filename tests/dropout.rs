@@ -140,7 +140,7 @@ fn nothing_is_dropped_where_nothing_is_learned() {
         let all = |net: &Network| {
             let gradients = net.gradients(&x, &y, COST).expect("gradients");
             let evaluation = net.evaluate(&data, COST).expect("an evaluation");
-            let outputs = net.predict(&x).expect("outputs");
+            let outputs = net.predict_on_device(&x).expect("outputs");
             (bits(gradients.as_slice()), bits(&outputs), gradients.cost.to_bits(), evaluation.cost.to_bits())
         };
         assert_eq!(all(&without), all(&with), "{device}, {kind} plan");

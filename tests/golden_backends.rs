@@ -86,7 +86,7 @@ fn compare(case: &Case, given: &Given, device: &Device, kind: PlanKind) -> Resul
     let cost = given.arch.cost;
     let cost_of = |net: &Network| net.cost(&given.x, &given.y, cost).map_err(failed);
 
-    let outputs = net.predict(&given.x).map_err(failed)?;
+    let outputs = net.predict_on_device(&given.x).map_err(failed)?;
     report.take("a_L", &outputs, &case.a[case.a.len() - 1], &expected.outputs, k)?;
     report.take("cost", &[cost_of(&net)?], &[case.cost], &[expected.cost], k)?;
     let gradients = net.gradients(&given.x, &given.y, cost).map_err(failed)?;

@@ -8,7 +8,7 @@ mod common;
 use common::nets::{Arch, elementwise, pairings};
 use wgrad::kernel::{Access, Element, Kernel, Tiling};
 use wgrad::plan::{
-    BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, PlanKind, Request, Round, Rule, Source, Update,
+    BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, PlanKind, Request, Round, Rule, Source, Step, Update,
 };
 use wgrad::verify::{DeviceRunner, Lockstep, Runner, Worst, lockstep};
 use wgrad::{Activation, Cost, Device, Error, Result};
@@ -121,12 +121,19 @@ fn every_update() {
                 let net = arch.build(&Device::cpu(), kind, 1);
                 let update = Update { rule, clip_norm, max_norm };
                 // So few rounds of a loop that gradients are summed in parts.
-                let few = if device.limits().tiling == Tiling::Registers { 130 } else { 35 };
+                let few = match (kind, device.limits().tiling) {
+                    (PlanKind::Textbook, _) => 35,
+                    (_, Tiling::Registers) => 200,
+                    _ => 70,
+                };
                 let limits = device.limits();
                 let limits = Limits { max_iterations: if cut { few } else { limits.max_iterations }, ..limits };
                 let request = Request { limits, update, ..net.request(Goal::Train, arch.cost, source, rows) };
                 let plan = Plan::new(kind, &request).expect("a plan that can be");
-                assert_eq!(plan.steps.iter().any(|step| step.label.contains("gradient, terms 0..")), cut);
+                let parts = |step: &Step| {
+                    step.label.contains("gradient, terms 0..") || step.label.contains("gradients, terms 0..")
+                };
+                assert_eq!(plan.steps.iter().any(parts), cut);
                 let (mut a, mut b) = (runner(&Device::cpu(), &plan), runner(&device, &plan));
                 let report = lockstep(&plan, &mut a, &mut b, 5, 3)
                     .unwrap_or_else(|error| panic!("{device}, {kind} plan, {update:?}: {error}"));
@@ -136,6 +143,73 @@ fn every_update() {
         }
         println!("CPU backend against {device}: {plans} updates, worst: {worst}");
         assert!(worst.passed() && plans == PlanKind::ALL.len() * 5 * 4);
+    }
+}
+
+/// Random networks with everything that changes a step: rule, bounds, dropout, weights, smoothing, data, batch.
+#[test]
+fn random_plans() {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+    let layers = (
+        prop::collection::vec((1_usize..=12, select(elementwise()), select(vec![0.0_f32, 0.0, 0.3, 0.8])), 0..=3),
+        1_usize..=9,
+    );
+    let data = (1_usize..=9, 1_usize..=14, select(SOURCES.to_vec()));
+    let update = (select(Rule::ALL.to_vec()), any::<bool>(), any::<bool>());
+    let drawn = (
+        1_usize..=15,
+        layers,
+        select(pairings()),
+        data,
+        update,
+        any::<bool>(),
+        select(vec![0.0_f32, 0.1]),
+        any::<u64>(),
+    );
+    for (device, kind) in common::devices_and_plans() {
+        let count = if device.kind() == "cpu" { 300 } else { 60 };
+        let config = ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let worst = std::cell::Cell::new(Worst::default());
+        let outcome = runner.run(
+            &drawn,
+            |(inputs, (hidden, outputs), (output, cost), data, update, weighted, smoothing, seed)| {
+                let (rows, len, source) = data;
+                let dense: Vec<_> = hidden.iter().map(|&(width, f, _)| (width, f)).chain([(outputs, output)]).collect();
+                let rates: Vec<f32> = hidden.iter().map(|h| h.2).collect();
+                let (rule, clip_norm, max_norm) = update;
+                let smooths = matches!(cost, Cost::BinaryCrossEntropy | Cost::CategoricalCrossEntropy);
+                let source = match source {
+                    Source::Dataset { inputs, targets, .. } => Source::Dataset { len, inputs, targets },
+                    source => source,
+                };
+                let net = Arch::new(inputs, &dense, cost).build(&Device::cpu(), kind, 1);
+                let request = Request {
+                    limits: device.limits(),
+                    update: Update { rule, clip_norm, max_norm },
+                    dropout: Dropout { rates: &rates, seed: 5 },
+                    emphasis: Emphasis { weighted, smoothing: if smooths { smoothing } else { 0.0 } },
+                    ..net.request(Goal::Train, cost, source, rows)
+                };
+                let failed = |error: Error| TestCaseError::fail(error.to_string());
+                let mut plan = Plan::new(kind, &request).map_err(failed)?;
+                let round = plan.rounds.pop().ok_or_else(|| TestCaseError::fail("no round"))?;
+                plan.steps = plan.steps[round.steps.clone()].to_vec();
+                plan.rounds = vec![Round { steps: 0..plan.steps.len(), ..round }];
+                let passes = if source == Source::Direct { 1 } else { len.div_ceil(rows) };
+                let (mut a, mut b) = (self::runner(&Device::cpu(), &plan), self::runner(&device, &plan));
+                let report = lockstep(&plan, &mut a, &mut b, seed, passes).map_err(failed)?;
+                let mut sum = worst.get();
+                sum.merge(&report.worst);
+                worst.set(sum);
+                Ok(())
+            },
+        );
+        outcome.unwrap_or_else(|error| panic!("{device}, {kind} plan: {error}"));
+        println!("CPU backend against {device}, {kind} plan: {count} random plans, worst: {}", worst.get());
+        assert!(worst.get().passed() && worst.get().elements > u64::from(count) * 100);
     }
 }
 

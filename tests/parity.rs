@@ -5,10 +5,15 @@
 
 mod common;
 
+use std::sync::Mutex;
+
 use wgrad::Device;
 use wgrad::kernel::{Kernel, Params, Tiling};
 use wgrad::plan::Limits;
 use wgrad::verify::{SelfCheck, Shape, check_kernel, check_kernels};
+
+/// One test at a time has the adapters: OpenGL's panics where a context is waited for longer than a second.
+static ADAPTERS: Mutex<()> = Mutex::new(());
 
 /// Rows, inputs, outputs: ones, primes, one off a tile of 8 and off a workgroup of 64, non-square, long sums.
 const SHAPES: &[Shape] = &[
@@ -56,9 +61,32 @@ fn cpu_kernels() {
     assert_passed(&check);
 }
 
+/// Products so large that they are packed, and shared out among threads: by rows, and going back by columns too.
+#[test]
+fn cpu_products_on_threads() {
+    const SHAPES: &[Shape] = &[[129, 197, 67], [65, 300, 131], [34, 1030, 35]];
+    for threads in [1, 2, 3] {
+        let device = Device::cpu_with_threads(threads);
+        for kernel in [
+            Kernel::MatmulNt,
+            Kernel::MatmulNn,
+            Kernel::OuterProducts,
+            Kernel::DenseForward,
+            Kernel::DenseBackward,
+            Kernel::DenseGradient,
+            Kernel::DenseUpdate,
+        ] {
+            let check = check_kernel(&device, kernel, SHAPES, 6).expect("the CPU backend runs every kernel");
+            println!("{threads} threads, {}: {} cases, {}", kernel.name(), check.cases, check.worst);
+            assert!(check.cases > 0 && check.worst.passed(), "{threads} threads, {}: {}", kernel.name(), check.worst);
+        }
+    }
+}
+
 /// The matrix kernels have two sets of shaders; an adapter chooses one, but has to run both right.
 #[test]
 fn gpu_kernels_under_the_other_tiling() {
+    let _turn = ADAPTERS.lock();
     for device in common::adapters() {
         let other = match device.limits().tiling {
             Tiling::Workgroup { .. } => Tiling::Registers,
@@ -76,14 +104,22 @@ fn gpu_kernels_under_the_other_tiling() {
 fn gpu_kernels_with_large_tiles() {
     const SHAPES: &[Shape] = &[[63, 62, 61], [31, 63, 64], [64, 31, 30], [30, 62, 29], [29, 30, 63], [129, 67, 131]];
     let tiling = Tiling::Workgroup { busy: 1 };
-    let matrix = [Kernel::DenseForward, Kernel::DenseBackward, Kernel::DenseGradient, Kernel::DenseUpdate];
-    for kernel in matrix {
+    // The kernels of all layers are told their tile, and their cases have every one.
+    let matrix = [
+        Kernel::GatherForward,
+        Kernel::DenseForward,
+        Kernel::DenseBackward,
+        Kernel::DenseGradient,
+        Kernel::DenseUpdate,
+    ];
+    for kernel in [Kernel::GatherForward, Kernel::DenseForward, Kernel::DenseBackward] {
         let tiles = SHAPES.iter().map(|&[rows, inputs, outputs]| {
             kernel.constants(&Params { rows, inputs, outputs, ..Params::default() }, tiling, 64)
         });
         let tiles: std::collections::BTreeSet<_> = tiles.collect();
         assert_eq!(tiles.len(), 4, "{}: {tiles:?}", kernel.name());
     }
+    let _turn = ADAPTERS.lock();
     for device in common::adapters() {
         let device = device.with_tiling(tiling);
         let mut cases = 0;
@@ -98,6 +134,7 @@ fn gpu_kernels_with_large_tiles() {
 
 #[test]
 fn gpu_kernels() {
+    let _turn = ADAPTERS.lock();
     for device in common::adapters() {
         let check = check_kernels(&device, SHAPES, 2).expect("the device runs every kernel");
         report(&device, &check);
@@ -108,6 +145,7 @@ fn gpu_kernels() {
 /// Eight workgroups a dimension: grids of up to 64 workgroups have to fold.
 #[test]
 fn gpu_kernels_on_folded_grids() {
+    let _turn = ADAPTERS.lock();
     for device in common::adapters() {
         let device = device.with_limits(Limits { max_groups: 8, ..Limits::HOST });
         let shapes = [[24, 17, 41], [17, 40, 24], [40, 20, 20], [33, 21, 13], [64, 50, 60]];

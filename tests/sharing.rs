@@ -282,7 +282,7 @@ fn a_destroyed_device_is_an_error_and_the_application_is_told() {
     }
 }
 
-/// A device that was asked for with the least of limits has four storage buffers a stage, where a kernel takes seven.
+/// A device that was asked for with the least of limits has four storage buffers a stage, where a kernel takes eight.
 #[test]
 fn a_device_with_too_low_limits_is_an_error_that_names_the_limit() {
     for like in common::adapters() {
@@ -292,7 +292,7 @@ fn a_device_with_too_low_limits_is_an_error_that_names_the_limit() {
         let (x, y) = arch().data(8, 2);
         let refused = net.update_mini_batch(&x, &y, arch().cost, Sgd::new(0.1));
         let limit = "max_storage_buffers_per_shader_stage";
-        let named = |error: &Error| matches!(error, Error::Limit { limit: l, need: 7, have: 4, .. } if *l == limit);
+        let named = |error: &Error| matches!(error, Error::Limit { limit: l, need: 8, have: 4, .. } if *l == limit);
         assert!(refused.as_ref().is_err_and(named), "{like}: {refused:?}");
         // What needs no more works.
         assert_eq!(net.predict(&x).expect("outputs").len(), y.len());

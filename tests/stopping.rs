@@ -138,6 +138,42 @@ fn the_best_is_kept_however_a_run_ends() {
     assert_eq!(parameters(&net), whole(&Device::cpu()).1[1]);
 }
 
+/// Trained on, a network that went back to its best epoch does as if its run had ended there: the optimiser went back with it.
+#[test]
+fn the_optimizer_goes_back_to_the_best_epoch_too() {
+    let (train, test) = data();
+    for (device, kind) in common::devices_and_plans() {
+        let run = |epochs: usize, keep: bool| {
+            let mut net = arch().build(&device, kind, 1);
+            let mut trainer = Trainer::new(arch().cost, wgrad::Adam::new(0.05)).batch_size(7).epochs(epochs);
+            if keep {
+                trainer = trainer.keep_best(Metric::TestCost);
+            }
+            let restored = trainer.fit(&mut net, &train, Some(&test)).expect("a fit").restored;
+            (restored, net.optimizer_steps(), parameters(&net))
+        };
+        let Some(best) = run(40, true).0.filter(|best| *best < 40) else {
+            panic!("{device}: a best epoch is left behind")
+        };
+        let (_, steps, after) = run(best, false);
+        let (_, steps_back, back) = run(40, true);
+        assert_eq!((steps_back, &back), (steps, &after), "{device}, {kind} plan");
+        // One epoch more, where what is remembered matters.
+        let on = |first: usize, keep: bool| {
+            let mut net = arch().build(&device, kind, 1);
+            let adam = || Trainer::new(arch().cost, wgrad::Adam::new(0.05)).batch_size(7);
+            let mut trainer = adam().epochs(first);
+            if keep {
+                trainer = trainer.keep_best(Metric::TestCost);
+            }
+            trainer.fit(&mut net, &train, Some(&test)).expect("a fit");
+            adam().epochs(1).fit(&mut net, &train, Some(&test)).expect("a fit");
+            parameters(&net)
+        };
+        assert_eq!(on(40, true), on(best, false), "{device}, {kind} plan");
+    }
+}
+
 #[test]
 fn a_budget_of_steps_ends_within_an_epoch() {
     let (train, test) = data();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use wgrad::data::{Field, Kind, Missing, Predictions, Preparation, Scaling, Table, TableReader, Task, Unknown};
-use wgrad::{Activation, Dataset, Device, Error, Network, Sgd, Targets, Trainer};
+use wgrad::{Activation, Adam, Cost, Dataset, Device, Error, Network, Sgd, Targets, Trainer};
 
 fn csv(text: &str) -> Table {
     TableReader::new().read_from(text.as_bytes(), "t.csv").unwrap()
@@ -646,4 +646,47 @@ proptest! {
             prop_assert!(row.iter().all(|x| x.is_finite()), "{row:?} {numbers:?}");
         }
     }
+}
+
+/// Prices: none is negative, some are far above the others; no answer is negative either, nor is the scale bent.
+#[test]
+fn targets_with_a_heavy_tail_have_positive_answers() {
+    // x over [-1, 1), in an order that is none; the exponent makes the tail.
+    let x = |i: u32| (i * 263 % 400) as f32 / 200.0 - 1.0;
+    let rows: Vec<(f32, f32)> = (0..400).map(|i| (x(i), (12.0 * x(i)).exp())).collect();
+    let text =
+        |rows: &[(f32, f32)]| rows.iter().fold("x,price\n".to_owned(), |text, (x, y)| text + &format!("{x},{y}\n"));
+    let t = csv(&text(&rows));
+    let p = Preparation::new("price").fit(&t).unwrap();
+    assert_eq!((p.output_activation(), p.cost()), (Activation::Softplus, Cost::Quadratic));
+    let [center, scale] = p.target_scale().unwrap();
+    assert!(center == 0.0 && scale > 1.0, "{center}, {scale}");
+    // What is stored is read back, and a preparation that was stored before this was known has none of it.
+    let stored = serde_json::to_string(&p).unwrap();
+    assert_eq!(serde_json::from_str::<Preparation>(&stored).unwrap(), p);
+    let older = stored.replace(",\"positive\":true", "");
+    assert_ne!(older, stored);
+    assert_eq!(serde_json::from_str::<Preparation>(&older).unwrap().output_activation(), Activation::Identity);
+
+    let data = p.dataset(&t).unwrap();
+    let mut net = Network::new(p.inputs())
+        .dense(16, Activation::Tanh)
+        .dense(1, p.output_activation())
+        .seed(1)
+        .build(&Device::cpu())
+        .unwrap();
+    Trainer::new(p.cost(), Adam::new(0.02)).epochs(100).fit(&mut net, &data, None).unwrap();
+    net.set_preparation(p).unwrap();
+    assert!(net.predict_table(&t).unwrap().values().iter().all(|&y| y > 0.0));
+    let scores = net.table_metrics(&t).unwrap();
+    assert!(scores.errors[0].r2 > 0.7, "{:?}", scores.errors[0]);
+
+    // A negative one among them, or no tail: the plain scale.
+    let mut below = rows.clone();
+    below[0].1 = -1.0;
+    assert_eq!(Preparation::new("price").fit(&csv(&text(&below))).unwrap().output_activation(), Activation::Identity);
+    let level: Vec<_> = rows.iter().map(|&(x, y)| (x, y.ln() + 10.0)).collect();
+    let p = Preparation::new("price").fit(&csv(&text(&level))).unwrap();
+    assert_eq!(p.output_activation(), Activation::Identity);
+    assert!(p.target_scale().unwrap()[0] > 9.0);
 }

@@ -17,7 +17,7 @@ use common::{fail, fail_with, grouped, say};
 use options::Options;
 use sha2::{Digest, Sha256};
 use wgrad::progress::Progress;
-use wgrad::{Confusion, Dataset, Device, EpochReport, Event, History, Network, Result, data, plot};
+use wgrad::{Confusion, Dataset, Device, EpochReport, Event, History, Network, Result, Trainer, data, plot};
 
 fn main() {
     run(&Options::parse()).unwrap_or_else(|error| fail_with(&error));
@@ -30,7 +30,10 @@ fn run(options: &Options) -> Result<()> {
     };
     let (train, test) = digits(options)?;
     let train = options.weighted(train)?;
-    let mut net = options.network(&train, &device)?;
+    let (mut net, trainer) = match options.resumed(&device)? {
+        Some(resumed) => resumed,
+        None => (options.network(&train, &device)?, options.trainer(train.len())),
+    };
     // Opened before the training, so that a path that cannot be written costs nobody an hour.
     let json = options.json.as_ref().map(|path| {
         File::create(path).unwrap_or_else(|error| fail(&format!("cannot write {}: {error}", path.display()), 2))
@@ -42,8 +45,8 @@ fn run(options: &Options) -> Result<()> {
         fail(&format!("cannot make the folder {}: {error}", folder.display()), 2);
     }
 
-    announce(options, &train, &test, &net);
-    let history = fit(options, &mut net, &train, &test)?;
+    announce(options, &train, &test, &net, &trainer);
+    let history = fit(trainer, &mut net, &train, &test)?;
     options.history.iter().try_for_each(|path| write_history(&history, path))?;
     let confusion = net.metrics(&test, options.cost())?.confusion;
     if let (Some(file), Some(path)) = (json, &options.json) {
@@ -83,27 +86,32 @@ fn digits(options: &Options) -> Result<(Dataset, Dataset)> {
 }
 
 /// What is going to happen, and where.
-fn announce(options: &Options, train: &Dataset, test: &Dataset, net: &Network) {
+fn announce(options: &Options, train: &Dataset, test: &Dataset, net: &Network, trainer: &Trainer<'_>) {
     let source = match &options.data {
         Some(folder) => format!("from {}", folder.display()),
         None => "made up by wgrad (--data DIR takes MNIST's files)".to_owned(),
     };
     let [trained, tested, parameters] = [train.len(), test.len(), net.parameter_count()].map(|n| grouped(n as u64));
     let sizes = net.sizes().iter().map(usize::to_string).collect::<Vec<_>>().join("-");
-    let (activation, output) = (options.activation, options.output);
     say!("data      {trained} training and {tested} test images, {source}");
-    say!("net       {sizes}, {activation} hidden layers, {output} outputs, {parameters} parameters");
-    say!("training  {}", options.training());
+    let activations = net.layers().iter().map(|layer| layer.activation.name()).collect::<Vec<_>>().join(", ");
+    say!("net       {sizes}, {activations}, {parameters} parameters");
+    match (&options.resume, trainer.position()) {
+        (Some(file), Some((epoch, step))) => {
+            say!("training  goes on from {}, after {epoch} epochs and {step} steps", file.display());
+        }
+        _ => say!("training  {}", options.training()),
+    }
     say!("device    {}, because {}", net.device(), net.device().reason());
     let (plan, why) = net.plan(options.batch_size);
     say!("plan      {plan}, because {why}\n");
 }
 
 /// Trains, with a line for each epoch; on standard error the progress, a bar where somebody watches.
-fn fit(options: &Options, net: &mut Network, train: &Dataset, test: &Dataset) -> Result<History> {
+fn fit(trainer: Trainer<'_>, net: &mut Network, train: &Dataset, test: &Dataset) -> Result<History> {
     let mut progress = Progress::new();
     say!("epoch   training cost   right     test cost   right          eta      steps/s");
-    let mut trainer = options.trainer(train.len()).on_event(move |event| {
+    let mut trainer = trainer.on_event(move |event| {
         progress.see(&event);
         if let Event::Epoch(report) = event {
             progress.suspend(|| say!("{}", line(report)));

@@ -8,8 +8,8 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use wgrad::plan::PlanKind;
 use wgrad::{
-    Activation, Adam, AdamW, Cost, Dataset, Device, EarlyStopping, Init, Metric, Momentum, Nesterov, Network,
-    Optimizer, Plateau, Regularization, Result, RmsProp, Schedule, Sgd, Span, Trainer,
+    Activation, Adam, AdamW, Checkpoints, Cost, Dataset, Device, EarlyStopping, Init, Metric, Momentum, Nesterov,
+    Network, Optimizer, Plateau, Regularization, Result, RmsProp, Schedule, Sgd, Span, Trainer,
 };
 
 /// Trains a net to read digits, by stochastic gradient descent, and shows what it makes of some of them.
@@ -39,9 +39,9 @@ pub struct Options {
     /// Cost to make small; cross-entropy is the binary one, summed over the outputs, or with softmax outputs the categorical one [default: quadratic, or cross-entropy with softmax outputs]
     #[arg(long, value_parser = one_of(["quadratic", "cross-entropy"]), help_heading = "Training")]
     cost: Option<String>,
-    /// Times to go through the training data
-    #[arg(long, value_name = "N", default_value = "10", value_parser = whole(1..=1_000_000), help_heading = "Training")]
-    pub epochs: usize,
+    /// Times to go through the training data [default: 10, or what the resumed run has]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000), help_heading = "Training")]
+    epochs: Option<usize>,
     /// Images a step
     #[arg(long, value_name = "N", default_value = "10", value_parser = whole(1..=1 << 24), help_heading = "Training")]
     pub batch_size: usize,
@@ -127,6 +127,13 @@ pub struct Options {
     #[arg(long, default_value = "auto", value_parser = one_of(std::iter::once("auto").chain(PlanKind::ALL.map(PlanKind::name))), help_heading = "Where")]
     plan: String,
 
+    /// Save the run to this file after every epoch and at its end, and the best epoch beside it
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    save: Option<PathBuf>,
+    /// Go on with the run in this file, as it was set, and save it there again unless --save names another; of the settings only
+    /// --epochs, --max-steps and --max-time count
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub resume: Option<PathBuf>,
     /// Write the results to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub json: Option<PathBuf>,
@@ -267,7 +274,7 @@ impl Options {
     pub fn trainer<'a>(&self, images: usize) -> Trainer<'a> {
         let mut trainer = Trainer::new(self.cost(), self.optimizer(images))
             .batch_size(self.batch_size)
-            .epochs(self.epochs)
+            .epochs(self.epochs.unwrap_or(10))
             .seed(self.seed as u64)
             .label_smoothing(self.label_smoothing)
             .schedule(self.schedule());
@@ -281,13 +288,31 @@ impl Options {
         if self.keep_best {
             trainer = trainer.keep_best(self.monitor);
         }
+        self.bounded(trainer)
+    }
+
+    /// The network and the trainer of the run that is to go on.
+    pub fn resumed<'a>(&self, device: &Device) -> Result<Option<(Network, Trainer<'a>)>> {
+        let Some(file) = &self.resume else { return Ok(None) };
+        let (net, mut trainer) = Trainer::resume(file, device)?;
+        if let Some(epochs) = self.epochs {
+            trainer = trainer.epochs(epochs);
+        }
+        Ok(Some((net, self.bounded(trainer))))
+    }
+
+    /// With its limits, and where it is saved.
+    fn bounded<'a>(&self, mut trainer: Trainer<'a>) -> Trainer<'a> {
         if let Some(steps) = self.max_steps {
             trainer = trainer.max_steps(steps as u64);
         }
         if let Some(seconds) = self.max_time {
             trainer = trainer.max_time(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
         }
-        trainer
+        match self.save.as_ref().or(self.resume.as_ref()) {
+            Some(file) => trainer.checkpoints(Checkpoints::new(file).keep_best(self.monitor)),
+            None => trainer,
+        }
     }
 
     /// How it is trained, in words.

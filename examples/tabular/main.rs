@@ -10,7 +10,7 @@ mod report;
 use std::fs::File;
 use std::io::Write;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -22,7 +22,7 @@ use wgrad::{
 };
 
 /// Learns one column of a table from the others, and says how well it predicts rows that it has not seen.
-#[derive(Parser)]
+#[derive(Parser, Clone)]
 #[command(allow_negative_numbers = true)]
 struct Options {
     /// Table: CSV, or with semicolons or tabs; plain or .gz
@@ -55,6 +55,12 @@ struct Options {
     /// auto, cpu, gpu, or part of an adapter's name [default: the variable `WGRAD_DEVICE`, else auto]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
+    /// Save the trained net to this file, with all that it needs for other rows of such a table
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Take the net of this file, and train nothing: how well does it predict this table, and what?
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["save", "epochs"])]
+    load: Option<PathBuf>,
     /// Folder for the charts
     #[arg(long, value_name = "FOLDER", default_value = "charts")]
     charts: PathBuf,
@@ -94,6 +100,9 @@ fn run(options: &Options) -> Result<()> {
         Some(word) => Device::named(word)?,
         None => Device::auto()?,
     };
+    if let Some(file) = &options.load {
+        return loaded(options, file, &device);
+    }
     let table = read(options)?;
     // Thrown away: it tells what is wrong with the table before a part of it does.
     prepare(options, &table)?;
@@ -119,6 +128,9 @@ fn run(options: &Options) -> Result<()> {
     report::training(&history);
 
     net.set_preparation(preparation)?;
+    if let Some(file) = &options.save {
+        net.save(file)?;
+    }
     let (train, test) = (net.table_metrics(&parts.train)?, net.table_metrics(&parts.test)?);
     report::scores(&net, &train, &test);
     report::examples(&net, &parts.test)?;
@@ -131,6 +143,23 @@ fn run(options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a net that was trained before says of a table.
+fn loaded(options: &Options, file: &Path, device: &Device) -> Result<()> {
+    let net = Network::load(file, device)?;
+    let Some(preparation) = net.preparation() else {
+        fail(
+            &format!("{}: it has a net that does not know tables; --save of this program writes one", file.display()),
+            2,
+        );
+    };
+    let options = Options { target: preparation.target().to_owned(), ..options.clone() };
+    let table = read(&options)?;
+    report::table(&table, preparation);
+    let metrics = net.table_metrics(&table)?;
+    report::scores(&net, &metrics, &metrics);
+    report::examples(&net, &table)
 }
 
 /// The rows of the table whose target is known.

@@ -14,7 +14,7 @@ fn live_rows<T: Real>(control: &[u32]) -> T {
 /// The weight of row `b`: the numbers after the targets, where rows have weights.
 #[inline(always)]
 pub(crate) fn weight_of<T: Real>(p: &Params, y: &[T], b: usize) -> T {
-    if p.format < 16 { T::ONE } else { y[(p.rows * p.outputs) as usize + b] }
+    if p.format & 16 == 0 { T::ONE } else { y[(p.rows * p.outputs) as usize + b] }
 }
 
 /// `g[b,j]` = the weight of the row times the slope of the cost along `a[b,j]`, over `live`; 0 in rows past live.
@@ -53,13 +53,19 @@ pub(crate) fn row_cost<T: Real>(p: &Params, y: &[T], a: &[T], z: &[T]) -> T {
     z.iter().zip(a).zip(y).fold(T::ZERO, |sum, ((&z, &a), &y)| sum + cost.term(z, a, y, log_sum))
 }
 
-/// `n[b]` = 1 if row `b` is right, 0 past live.
-pub(crate) fn count_right<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], n: &mut [u32]) {
-    let outputs = p.outputs as usize;
-    for (b, n) in n[..p.rows as usize].iter_mut().enumerate() {
+/// `n[b]` = 1 if row `b` is right, 0 past live; after the costs of all rows.
+pub(crate) fn count_right<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], rows: &mut [T]) {
+    let (outputs, count) = (p.outputs as usize, p.rows as usize);
+    for (b, n) in rows[count..2 * count].iter_mut().enumerate() {
         let row = b * outputs..(b + 1) * outputs;
-        *n = u32::from(b < control[1] as usize && row_right(p, &y[row.clone()], &a[row]));
+        *n = one_if(b < control[1] as usize && row_right(p, &y[row.clone()], &a[row]));
     }
+}
+
+/// 1 for what is so, else 0.
+#[inline(always)]
+pub(super) fn one_if<T: Real>(so: bool) -> T {
+    if so { T::ONE } else { T::ZERO }
 }
 
 /// Whether the largest output is where the target is largest (the first of equals); with one output, whether both lie on the
@@ -94,15 +100,26 @@ pub(crate) fn argmax<T: PartialOrd + Copy>(row: &[T]) -> usize {
 
 /// The rows' costs and right answers, added up into the place of this step; then, if `p.count` is 1, `control`
 /// moves on to the next mini-batch.
-pub(crate) fn tally<T: Real>(p: &Params, control: &mut [u32], costs: &[T], rights: &[u32], scores: &mut [T]) {
-    let (rows, step) = (p.rows as usize, control[0]);
-    let [cost, right] = [0, 1].map(|which| 2 * step as usize + which);
-    scores[cost] = costs[..rows].iter().fold(T::ZERO, |sum, &c| sum + c);
-    #[allow(clippy::cast_precision_loss, reason = "rows are at most 2^24, so their count is exact")]
-    let count = rights[..rows].iter().sum::<u32>() as f32;
-    scores[right] = T::exact(count);
+pub(crate) fn tally<T: Real>(p: &Params, control: &mut [u32], rows: &[T], scores: &mut [T]) {
+    let step = control[0];
+    add_up(p, step, rows, scores);
     if p.count == 1 {
-        control[0] = step + 1;
-        control[1] = p.rows.min(control[2] - (step + 1).saturating_mul(p.rows).min(control[2]));
+        move_on(p, step, control);
+        control[4] = control[0];
     }
+}
+
+/// The rows' costs and right answers, added up into the place of this step.
+pub(super) fn add_up<T: Real>(p: &Params, step: u32, rows: &[T], scores: &mut [T]) {
+    let count = p.rows as usize;
+    for which in 0..2 {
+        let sum = rows[which * count..][..count].iter().fold(T::ZERO, |sum, &x| sum + x);
+        scores[2 * step as usize + which] = sum;
+    }
+}
+
+/// On to the mini-batch after this step.
+pub(super) fn move_on(p: &Params, step: u32, control: &mut [u32]) {
+    control[0] = step + 1;
+    control[1] = p.rows.min(control[2] - (step + 1).saturating_mul(p.rows).min(control[2]));
 }

@@ -14,6 +14,49 @@ pub(crate) struct Resident<'a> {
     pub(crate) targets: &'a [u32],
 }
 
+/// The inputs of resident examples, and which of them are the mini-batch.
+pub(crate) struct Examples<'a> {
+    pub(crate) control: &'a [u32],
+    pub(crate) order: &'a [u32],
+    pub(crate) words: &'a [u32],
+}
+
+impl Examples<'_> {
+    /// The example in this row; none past the live ones.
+    fn at(&self, p: &Params, row: usize) -> Option<usize> {
+        let first = self.control[0] as usize * p.rows as usize;
+        (row < self.control[1] as usize).then(|| self.order[first + row] as usize)
+    }
+
+    /// The rows of `x` from this one on, as many as there is room for: inputs in the format that `p` says, in the columns that are the
+    /// terms of this part of a sum.
+    pub(crate) fn inputs<T: Real>(&self, p: &Params, row: usize, x: &mut [T]) {
+        let part = p.k_begin as usize..p.k_end as usize;
+        for (r, x) in (row..).zip(x.chunks_exact_mut(p.inputs as usize)) {
+            let first = part.start;
+            let x = &mut x[part.clone()];
+            match self.at(p, r) {
+                Some(example) => numbers(p.format & 3, example * p.inputs as usize + first, self.words, x),
+                None => x.fill(T::ZERO),
+            }
+        }
+    }
+
+    /// All rows of `y`, with their weights after them where rows have some.
+    pub(crate) fn targets<T: Real>(&self, p: &Params, y: &mut [T]) {
+        let (y, weights) = y.split_at_mut((p.rows * p.outputs) as usize);
+        let label = [p.b, p.k_begin].map(f32::from_bits);
+        for (r, y) in y.chunks_exact_mut(p.outputs as usize).enumerate() {
+            match self.at(p, r) {
+                Some(example) => columns(p.format >> 2 & 3, example, self.words, label, y),
+                None => y.fill(T::ZERO),
+            }
+        }
+        let Self { control, order, words: targets } = *self;
+        gather_weights(p, &Resident { control, order, inputs: &[], targets }, weights);
+    }
+}
+
 /// `x[r,i]`, `y[r,j]` = columns `i` and `j` of example `order[step * B + r]`, and the rows' weights after all `y`, where they have
 /// any; rows past the live count are 0.
 pub(crate) fn gather<T: Real>(p: &Params, from: &Resident<'_>, x: &mut [T], y: &mut [T]) {
@@ -42,7 +85,7 @@ pub(crate) fn gather_rows<T: Real>(p: &Params, from: &Resident<'_>, row: usize, 
 
 /// The weight of each row, 0 past the live count; nothing where rows have none.
 pub(crate) fn gather_weights<T: Real>(p: &Params, from: &Resident<'_>, weights: &mut [T]) {
-    if p.format < 16 {
+    if p.format & 16 == 0 {
         return;
     }
     let (rows, live) = (p.rows as usize, from.control[1] as usize);
@@ -56,7 +99,17 @@ pub(crate) fn gather_weights<T: Real>(p: &Params, from: &Resident<'_>, weights: 
 
 /// One row of a resident array, in this format; of a label the columns of other classes, and its own, are the two numbers.
 fn columns<T: Real>(format: u32, example: usize, words: &[u32], [off, on]: [f32; 2], out: &mut [T]) {
-    let first = example * out.len();
+    if format == 2 {
+        for (j, out) in out.iter_mut().enumerate() {
+            *out = T::exact(if words[example] as usize == j { on } else { off });
+        }
+        return;
+    }
+    numbers(format, example * out.len(), words, out);
+}
+
+/// Numbers of a resident array, from one of them on, in this format.
+fn numbers<T: Real>(format: u32, first: usize, words: &[u32], out: &mut [T]) {
     match format {
         0 => {
             for (out, &word) in out.iter_mut().zip(&words[first..]) {
@@ -70,14 +123,9 @@ fn columns<T: Real>(format: u32, example: usize, words: &[u32], [off, on]: [f32;
                 *out = T::exact(f32::from(byte) * BYTE);
             }
         }
-        1 => {
+        _ => {
             for (at, out) in (first..).zip(out) {
                 *out = T::exact(f32::from(words[at / 4].to_le_bytes()[at % 4]) * BYTE);
-            }
-        }
-        _ => {
-            for (j, out) in out.iter_mut().enumerate() {
-                *out = T::exact(if words[example] as usize == j { on } else { off });
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The buffers of the CPU backend, and how a kernel gets at several of them at once.
 
+use crate::backend::Slot;
 use crate::kernel::Element;
+use crate::plan::BufferSpec;
 use crate::real::Real;
 
 /// Numbers that start on a cache line. A SIMD load that straddles two lines costs two, and most would: at 784 columns a product
@@ -68,6 +70,38 @@ impl<T: Real> Buffer<T> {
     }
 }
 
+/// A buffer, or a part of one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    slot: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Bound {
+    /// All of the buffer in this slot.
+    pub(crate) const fn whole(slot: usize) -> Self {
+        Self { slot, start: 0, end: usize::MAX }
+    }
+
+    /// What a buffer of a plan is, where it lies in this slot.
+    pub(crate) fn of(spec: &BufferSpec, Slot { buffer, start }: Slot) -> Self {
+        match spec.part_of {
+            Some(_) => Self { slot: buffer, start, end: start + spec.len },
+            None => Self::whole(buffer),
+        }
+    }
+
+    fn cut<'a, T>(&self, all: &'a [T]) -> &'a [T] {
+        &all[self.start..self.end.min(all.len())]
+    }
+
+    fn cut_mut<'a, T>(&self, all: &'a mut [T]) -> &'a mut [T] {
+        let end = self.end.min(all.len());
+        &mut all[self.start..end]
+    }
+}
+
 /// All buffers of one engine, by slot.
 #[derive(Debug)]
 pub(crate) struct Memory<T> {
@@ -105,40 +139,40 @@ impl<T: Real> Memory<T> {
     }
 
     /// The numbers of a slot. A plan that binds words here is a bug of its builder, which its tests would see.
-    pub(crate) fn real(&self, slot: usize) -> &[T] {
-        match &self.buffers[slot] {
-            Buffer::Real(v) => v,
-            Buffer::Word(_) => unreachable!("slot {slot} holds words, a kernel wants numbers"),
+    pub(crate) fn real(&self, bound: Bound) -> &[T] {
+        match &self.buffers[bound.slot] {
+            Buffer::Real(v) => bound.cut(v),
+            Buffer::Word(_) => unreachable!("{bound:?} holds words, a kernel wants numbers"),
         }
     }
 
-    pub(crate) fn word(&self, slot: usize) -> &[u32] {
-        match &self.buffers[slot] {
-            Buffer::Word(v) => v,
-            Buffer::Real(_) => unreachable!("slot {slot} holds numbers, a kernel wants words"),
+    pub(crate) fn word(&self, bound: Bound) -> &[u32] {
+        match &self.buffers[bound.slot] {
+            Buffer::Word(v) => bound.cut(v),
+            Buffer::Real(_) => unreachable!("{bound:?} holds numbers, a kernel wants words"),
         }
     }
 
-    /// Runs `f` with the numbers of `slot` to write and all other buffers to read. The buffer is moved out and back, which
+    /// Runs `f` with the numbers of a view to write and all other buffers to read. The buffer is moved out and back, which
     /// costs three words and needs no proof that the slots differ.
-    pub(crate) fn write<R>(&mut self, slot: usize, f: impl FnOnce(&mut Self, &mut [T]) -> R) -> R {
-        let mut taken = std::mem::replace(&mut self.buffers[slot], Buffer::Word(Vec::new()));
+    pub(crate) fn write<R>(&mut self, bound: Bound, f: impl FnOnce(&mut Self, &mut [T]) -> R) -> R {
+        let mut taken = std::mem::replace(&mut self.buffers[bound.slot], Buffer::Word(Vec::new()));
         let result = match &mut taken {
-            Buffer::Real(v) => f(self, v),
-            Buffer::Word(_) => unreachable!("slot {slot} holds words, a kernel writes numbers"),
+            Buffer::Real(v) => f(self, bound.cut_mut(v)),
+            Buffer::Word(_) => unreachable!("{bound:?} holds words, a kernel writes numbers"),
         };
-        self.buffers[slot] = taken;
+        self.buffers[bound.slot] = taken;
         result
     }
 
     /// As [`write`](Self::write), for words.
-    pub(crate) fn write_words<R>(&mut self, slot: usize, f: impl FnOnce(&mut Self, &mut [u32]) -> R) -> R {
-        let mut taken = std::mem::replace(&mut self.buffers[slot], Buffer::Word(Vec::new()));
+    pub(crate) fn write_words<R>(&mut self, bound: Bound, f: impl FnOnce(&mut Self, &mut [u32]) -> R) -> R {
+        let mut taken = std::mem::replace(&mut self.buffers[bound.slot], Buffer::Word(Vec::new()));
         let result = match &mut taken {
-            Buffer::Word(v) => f(self, v),
-            Buffer::Real(_) => unreachable!("slot {slot} holds numbers, a kernel writes words"),
+            Buffer::Word(v) => f(self, bound.cut_mut(v)),
+            Buffer::Real(_) => unreachable!("{bound:?} holds numbers, a kernel writes words"),
         };
-        self.buffers[slot] = taken;
+        self.buffers[bound.slot] = taken;
         result
     }
 }

@@ -22,7 +22,7 @@ mod update;
 
 pub(crate) use cost::row_right;
 pub(crate) use data::BYTE;
-pub(crate) use memory::{Buffer, Memory};
+pub(crate) use memory::{Bound, Buffer, Memory};
 use threads::Team;
 pub(crate) use threads::Threads;
 
@@ -34,13 +34,13 @@ use crate::real::Real;
 /// An arithmetic that may have faster forms of some kernels.
 pub(crate) trait Arithmetic: Real {
     /// Runs the kernel if there is a faster form of it, and says whether it did.
-    fn accelerate(_: Kernel, _: &Params, _: &mut Memory<Self>, _: &[usize], _threads: usize) -> bool {
+    fn accelerate(_: Kernel, _: &Params, _: &mut Memory<Self>, _: &[Bound], _threads: usize) -> bool {
         false
     }
 }
 
 impl Arithmetic for f32 {
-    fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<Self>, slots: &[usize], threads: usize) -> bool {
+    fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<Self>, slots: &[Bound], threads: usize) -> bool {
         product::accelerate(kernel, p, memory, slots, threads)
     }
 }
@@ -101,9 +101,21 @@ impl<T: Arithmetic> Engine<T> {
         }
     }
 
+    /// Copies numbers from an offset on, rounded to `f32`.
+    pub(crate) fn copy(&self, slot: usize, offset: usize, out: &mut [f32]) -> Result<()> {
+        let numbers = match self.memory.buffer(slot) {
+            Buffer::Real(v) => v.get(offset..offset + out.len()),
+            Buffer::Word(_) => None,
+        };
+        let numbers =
+            numbers.ok_or_else(|| Error::shape("buffer copy", "a range inside the buffer", "one past its end"))?;
+        out.iter_mut().zip(numbers).for_each(|(out, v)| *out = v.to_f32());
+        Ok(())
+    }
+
     /// Runs these steps in order, all of them `times` over; `slots` are the buffers of each in the order of its kernel's row.
     /// Small steps stay on the calling thread.
-    pub(crate) fn run(&mut self, steps: &[Step], slots: &[Vec<usize>], times: usize) {
+    pub(crate) fn run(&mut self, steps: &[Step], slots: &[Vec<Bound>], times: usize) {
         let Self { memory, team, .. } = self;
         let mut all = |threads| {
             for _ in 0..times {
@@ -118,13 +130,13 @@ impl<T: Arithmetic> Engine<T> {
     }
 
     /// Runs one step by the plain loops, whatever is faster.
-    pub(crate) fn run_plain(&mut self, step: &Step, slots: &[usize]) {
+    pub(crate) fn run_plain(&mut self, step: &Step, slots: &[Bound]) {
         dispatch(step.kernel, &step.params, &mut self.memory, slots);
     }
 }
 
 /// Unpacks the buffers in the order of the kernel's row, and calls its function.
-fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[usize]) {
+fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[Bound]) {
     match kernel {
         Kernel::Gather => memory.write(s[4], |m, x| {
             m.write(s[5], |m, y| {
@@ -149,7 +161,7 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
             cost::cost_value(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), m.real(s[3]), c);
         }),
         Kernel::CountRight => {
-            memory.write_words(s[3], |m, n| cost::count_right(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), n));
+            memory.write(s[3], |m, n| cost::count_right(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), n));
         }
         Kernel::Answers => {
             memory.write_words(s[3], |m, out| metrics::answers(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), out));
@@ -161,7 +173,7 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
             memory.write(s[3], |m, errors| metrics::residuals(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), errors));
         }
         Kernel::Tally => memory.write_words(s[0], |m, control| {
-            m.write(s[3], |m, scores| cost::tally(p, control, m.real(s[1]), m.word(s[2]), scores));
+            m.write(s[2], |m, scores| cost::tally(p, control, m.real(s[1]), scores));
         }),
         Kernel::Update => memory.write(s[3], |m, state| {
             m.write(s[4], |m, w| update::update(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), state, w));
@@ -175,24 +187,32 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
         Kernel::DenseForward => memory.write(s[2], |m, z| {
             m.write(s[3], |m, a| dense::dense_forward(p, m.real(s[0]), m.real(s[1]), z, a));
         }),
-        Kernel::OutputError => memory.write(s[4], |m, delta| {
-            m.write(s[5], |m, row_cost| {
-                m.write_words(s[6], |m, row_right| {
-                    let mut out = output_error::OutputErrorOut { delta, row_cost, row_right };
-                    let [control, y, a, z] = [s[0], s[1], s[2], s[3]];
-                    output_error::output_error(p, m.word(control), m.real(y), m.real(a), m.real(z), &mut out);
+        Kernel::GatherForward => memory.write(s[2], |m, z| {
+            m.write(s[3], |m, a| {
+                m.write(s[4], |m, x| {
+                    let from = data::Examples { control: m.word(s[5]), order: m.word(s[6]), words: m.word(s[0]) };
+                    dense::gather_forward(p, &from, m.real(s[1]), x, z, a);
                 });
             });
         }),
+        Kernel::OutputError => output_error_buffers(memory, s, |from, out| output_error::output_error(p, from, out)),
         Kernel::DenseBackward => memory.write(s[4], |m, out| {
             dense::dense_backward(p, m.real(s[0]), m.real(s[1]), [m.real(s[2]), m.real(s[3])], out);
         }),
-        Kernel::DenseGradient => {
-            memory.write(s[2], |m, g| dense::dense_gradient(p, m.real(s[0]), m.real(s[1]), g));
-        }
-        Kernel::DenseUpdate => memory.write(s[4], |m, state| {
-            m.write(s[5], |m, w| {
-                dense::dense_update(p, [m.real(s[0]), m.real(s[1])], m.real(s[2]), m.word(s[3]), state, w);
+        Kernel::DenseGradient => memory.write_words(s[4], |m, walk| {
+            m.write(s[5], |m, scoring| {
+                m.write(s[6], |m, gradients| {
+                    dense::dense_gradient(p, &m.signals(s), &mut dense::Walked { walk, scoring }, gradients);
+                });
+            });
+        }),
+        Kernel::DenseUpdate => memory.write_words(s[4], |m, walk| {
+            m.write(s[5], |m, scoring| {
+                m.write(s[6], |m, state| {
+                    m.write(s[7], |m, weights| {
+                        dense::dense_update(p, &m.signals(s), &mut dense::Walked { walk, scoring }, state, weights);
+                    });
+                });
             });
         }),
         Kernel::Persistent => memory.write_words(s[0], |m, walk| {
@@ -205,5 +225,32 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[us
                 });
             });
         }),
+    }
+}
+
+/// The buffers of [`Kernel::OutputError`], unpacked.
+fn output_error_buffers<T: Real>(
+    memory: &mut Memory<T>,
+    s: &[Bound],
+    f: impl FnOnce(&output_error::From<'_, T>, &mut output_error::Out<'_, T>),
+) {
+    memory.write_words(s[0], |m, control| {
+        m.write(s[3], |m, y| {
+            m.write(s[4], |m, a| {
+                m.write(s[6], |m, delta| {
+                    m.write(s[7], |m, rows| {
+                        let from = output_error::From { order: m.word(s[1]), targets: m.word(s[2]), z: m.real(s[5]) };
+                        f(&from, &mut output_error::Out { control, y, a, delta, rows });
+                    });
+                });
+            });
+        });
+    });
+}
+
+impl<T: Real> Memory<T> {
+    /// The first four buffers of the kernels of all layers.
+    fn signals(&self, s: &[Bound]) -> dense::Signals<'_, T> {
+        dense::Signals { a: [self.real(s[0]), self.real(s[1])], deltas: [self.real(s[2]), self.real(s[3])] }
     }
 }

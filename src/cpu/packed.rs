@@ -16,8 +16,8 @@ use super::transpose::transpose;
 const TERMS: usize = 1024;
 /// Numbers of the right operand that are packed at once: half a megabyte, which a core's second cache holds.
 const RIGHT_MOST: usize = 1 << 18;
-/// Rows of a tile that any instruction set has.
-pub(super) const TILE_ROWS: usize = 12;
+/// Tiles of which the left rows are packed at once: theirs is a whole number of cache lines, so that none is fetched twice.
+const TOGETHER: usize = 8;
 
 thread_local! {
     /// Where a thread packs operands; kept, so that a step allocates nothing.
@@ -43,6 +43,19 @@ impl Product<'_> {
     pub(super) fn rows(self, first: usize, out: &mut [f32]) {
         PANELS.with_borrow_mut(|panels| Arch::new().dispatch(Rows { product: self, first, out, panels }));
     }
+}
+
+/// Rows of a tile here: a part of a result that is a whole number of tiles leaves no odd one.
+pub(super) fn tile_rows() -> usize {
+    struct TileRows;
+    impl WithSimd for TileRows {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            if S::REGISTER_COUNT >= 32 { 6 } else { 4 }
+        }
+    }
+    Arch::new().dispatch(TileRows)
 }
 
 struct Rows<'a> {
@@ -84,11 +97,15 @@ impl Rows<'_> {
             for column in (0..n).step_by(columns) {
                 let block = Block { begin, k: terms, column, n: columns.min(n - column) };
                 let width = block.n.next_multiple_of(S::F32_LANES);
-                let (right, left) = panels.at_least(terms * (width + R)).split_at_mut(terms * width);
+                let (right, left) = panels.at_least(terms * (width + TOGETHER * R)).split_at_mut(terms * width);
                 pack_right::<S, V>(product.right, block, right);
                 for row in (0..rows).step_by(R) {
-                    let tile = Tiles { product, block, left: &mut left[..], right, out: &mut *out, row };
                     let at = first + row;
+                    if product.left.row == 1 && (row / R).is_multiple_of(TOGETHER) {
+                        pack_left::<R>(product.left, [at, (rows - row).min(TOGETHER * R)], block, left);
+                    }
+                    let left = &left[row / R % TOGETHER * terms * R..];
+                    let tile = Tiles { product, block, left, right, out: &mut *out, row };
                     match (rows - row).min(R) {
                         1 => tile.row::<S, 1, V>(simd, at),
                         2 => tile.row::<S, 2, V>(simd, at),
@@ -106,42 +123,53 @@ impl Rows<'_> {
 /// Panels of `V` vectors of columns, the last narrower; columns past the end are zeros.
 #[inline(always)]
 fn pack_right<S: Simd, const V: usize>(right: View<'_>, block: Block, to: &mut [f32]) {
-    let Block { begin, k, column, n } = block;
+    let Block { begin, k: terms, column, n } = block;
     let wide = V * S::F32_LANES;
-    for (first, to) in (0..n).step_by(wide).zip(to.chunks_mut(k * wide)) {
-        let live = wide.min(n - first);
-        let width = to.len() / k;
-        if right.column == 1 {
-            let from = &right.data[begin * right.row + column + first..];
-            if live == wide {
-                for (k, to) in to.chunks_exact_mut(wide).enumerate() {
-                    let (from, _) = S::as_simd_f32s(&from[k * right.row..][..wide]);
-                    let (to, _) = S::as_mut_simd_f32s(to);
-                    to[..V].copy_from_slice(&from[..V]);
-                }
-            } else {
-                for (k, to) in to.chunks_exact_mut(width).enumerate() {
-                    to[..live].copy_from_slice(&from[k * right.row..][..live]);
-                    to[live..].fill(0.0);
-                }
-            }
-        } else {
-            debug_assert_eq!(right.row, 1);
+    if right.column != 1 {
+        debug_assert_eq!(right.row, 1);
+        for (first, to) in (0..n).step_by(wide).zip(to.chunks_mut(terms * wide)) {
+            let (live, width) = (wide.min(n - first), to.len() / terms);
             if live < width {
                 to.fill(0.0);
             }
-            transpose([k, live], &right.data[(column + first) * right.column + begin..], right.column, to, width);
+            transpose([terms, live], &right.data[(column + first) * right.column + begin..], right.column, to, width);
+        }
+        return;
+    }
+    // Row by row, which is how they lie in memory: rows may be a page apart.
+    let (whole, rest) = to.split_at_mut(n / wide * wide * terms);
+    let width = rest.len() / terms;
+    for k in 0..terms {
+        let from = &right.data[(begin + k) * right.row + column..][..n];
+        let panels = from.chunks_exact(wide);
+        let last = panels.remainder();
+        for (panel, from) in panels.enumerate() {
+            let (from, _) = S::as_simd_f32s(from);
+            let (to, _) = S::as_mut_simd_f32s(&mut whole[(panel * terms + k) * wide..][..wide]);
+            to[..V].copy_from_slice(&from[..V]);
+        }
+        if !last.is_empty() {
+            let (to, past) = rest[k * width..][..width].split_at_mut(last.len());
+            to.copy_from_slice(last);
+            past.fill(0.0);
         }
     }
 }
 
-/// `R` rows of `left`, of which the columns lie together, for each k together.
+/// Some rows of `left`, of which the columns lie together: tiles of `R` rows, or what is left of them, for each k together.
 #[inline(always)]
-fn pack_left<const R: usize>(left: View<'_>, row: usize, begin: usize, to: &mut [[f32; R]]) {
+fn pack_left<const R: usize>(left: View<'_>, [row, rows]: [usize; 2], block: Block, to: &mut [f32]) {
     debug_assert_eq!(left.row, 1);
-    let from = &left.data[begin * left.column + row..];
-    for (k, to) in to.iter_mut().enumerate() {
-        to.copy_from_slice(&from[k * left.column..][..R]);
+    let Block { begin, k: terms, .. } = block;
+    for k in 0..terms {
+        let from = &left.data[(begin + k) * left.column + row..][..rows];
+        let (tiles, last) = from.as_chunks::<R>();
+        for (tile, from) in tiles.iter().enumerate() {
+            to[(tile * terms + k) * R..][..R].copy_from_slice(from);
+        }
+        if !last.is_empty() {
+            to[tiles.len() * terms * R + k * last.len()..][..last.len()].copy_from_slice(last);
+        }
     }
 }
 
@@ -149,7 +177,7 @@ fn pack_left<const R: usize>(left: View<'_>, row: usize, begin: usize, to: &mut 
 struct Tiles<'a> {
     product: Product<'a>,
     block: Block,
-    left: &'a mut [f32],
+    left: &'a [f32],
     right: &'a [f32],
     out: &'a mut [f32],
     row: usize,
@@ -161,13 +189,8 @@ impl Tiles<'_> {
     fn row<S: Simd, const R: usize, const V: usize>(mut self, simd: S, at: usize) {
         let Block { begin, k, n, .. } = self.block;
         let left = self.product.left;
-        let (packed, _) = std::mem::take(&mut self.left)[..k * R].as_chunks_mut::<R>();
-        let rows = if left.row == 1 {
-            pack_left::<R>(left, at, begin, packed);
-            None
-        } else {
-            Some(std::array::from_fn(|r| &left.data[(at + r) * left.row + begin..][..k]))
-        };
+        let (packed, _) = self.left[..k * R].as_chunks::<R>();
+        let rows = (left.row != 1).then(|| std::array::from_fn(|r| &left.data[(at + r) * left.row + begin..][..k]));
         for column in (0..n).step_by(V * S::F32_LANES) {
             match (n - column).div_ceil(S::F32_LANES).min(V) {
                 1 => self.tile::<S, R, 1>(simd, column, packed, rows),

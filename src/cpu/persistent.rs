@@ -1,13 +1,14 @@
 //! CPU function of `shaders/persistent.wgsl`: the meaning, where the shader is the method. It is the composition of the kernels
 //! of a fused step, with its buffers in rows.
 
-use super::cost::tally;
+use super::cost::{add_up, move_on};
 use super::data::{Resident, gather};
-use super::dense::{dense_backward, dense_forward, dense_update};
-use super::output_error::{OutputErrorOut, output_error};
+use super::dense::{dense_backward, dense_forward, layer_update};
+use super::output_error::{From, Out, output_error};
+use super::update::numbers;
 use crate::kernel::Params;
 use crate::optimizer::{HYPER, Rule};
-use crate::plan::{CONTROL, WALK_HEAD, WALK_LAYER};
+use crate::plan::{WALK_CONTROL, WALK_HEAD, WALK_LAYER};
 use crate::real::Real;
 
 /// What [`persistent`] reads.
@@ -46,7 +47,7 @@ pub(crate) fn persistent<T: Real>(p: &Params, walk: &mut [u32], from: &In<'_, T>
         })
         .collect();
     for network in 0..p.w as usize {
-        let (control, order) = own[network * stride..][..stride].split_at_mut(CONTROL);
+        let (control, order) = own[network * stride..][..stride].split_at_mut(WALK_CONTROL);
         let hyper = &from.hyper[HYPER * network * steps..][..HYPER * steps];
         let remembered = Rule::from_code(p.rule).remembers() * parameters;
         let mut moved = Moved {
@@ -82,17 +83,19 @@ fn step<T: Real>(
         let (mut z_l, mut a_l) = (zeros(layer.outputs), zeros(layer.outputs));
         let layer = Params { k_end: layer.inputs, ..*layer };
         dense_forward(&layer, &a[l], moved.params, &mut z_l, &mut a_l);
-        if l + 1 == layers.len() && crate::Cost::from_code(p.cost) == crate::Cost::CategoricalCrossEntropy {
-            super::activation::softmax(&layer, &z_l, &mut a_l);
-        }
         z.push(z_l);
         a.push(a_l);
     }
 
     let last = layers[layers.len() - 1];
-    let (mut delta, mut row_cost, mut row_right) = (zeros(last.outputs), vec![T::ZERO; rows], vec![0; rows]);
-    let mut out = OutputErrorOut { delta: &mut delta, row_cost: &mut row_cost, row_right: &mut row_right };
-    output_error(&last, control, &y, &a[layers.len()], &z[layers.len() - 1], &mut out);
+    let (mut delta, mut scored) = (zeros(last.outputs), vec![T::ZERO; 2 * rows]);
+    // As a fused step has it, which also says which step the gradients belong to.
+    let mut now = [control[0], control[1], control[2], control[3], control[0]];
+    let a_last = &mut a[layers.len()];
+    let mut out = Out { control: &mut now, y: &mut y, a: a_last, delta: &mut delta, rows: &mut scored };
+    let z_last = &z[layers.len() - 1];
+    output_error(&Params { format: last.format + 32, ..last }, &From { order, targets: &[], z: z_last }, &mut out);
+    let h = numbers(&now, from.hyper);
     for l in (0..layers.len()).rev() {
         let layer = layers[l];
         let mut below = Vec::new();
@@ -101,8 +104,9 @@ fn step<T: Real>(
             let params = Params { k_end: layer.outputs, activation: layers[l - 1].activation, ..layer };
             dense_backward(&params, &delta, moved.params, [&z[l - 1], &a[l]], &mut below);
         }
-        dense_update(&layer, [&delta, &a[l]], from.hyper, control, moved.state, moved.params);
+        layer_update(&layer, [&delta, &a[l]], h, moved.state, moved.params);
         delta = below;
     }
-    tally(&Params { count: 1, ..last }, control, &row_cost, &row_right, moved.scores);
+    add_up(&last, now[0], &scored, moved.scores);
+    move_on(&last, now[0], control);
 }

@@ -7,9 +7,9 @@ use crate::optimizer::{
 };
 use crate::real::Real;
 
-/// The numbers of this step.
+/// The numbers of the step whose gradients are there.
 pub(crate) fn numbers<'a, T>(control: &[u32], hyper: &'a [T]) -> &'a [T] {
-    &hyper[HYPER * control[0] as usize..][..HYPER]
+    &hyper[HYPER * control[4] as usize..][..HYPER]
 }
 
 /// A parameter, and what the optimiser remembers of it.

@@ -97,6 +97,28 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Tells data sets apart: a checksum over all that one is.
+    pub(crate) fn fingerprint(&self) -> u32 {
+        let Self { len, features, inputs, targets, weights } = self;
+        let mut hasher = crc32fast::Hasher::new();
+        let mut add = |kind: u64, width: usize, bytes: &[u8]| {
+            [kind, *len as u64, width as u64].iter().for_each(|n| hasher.update(&n.to_le_bytes()));
+            hasher.update(bytes);
+        };
+        match &**inputs {
+            Inputs::F32(values) => add(0, *features, bytemuck::cast_slice(values)),
+            Inputs::U8(bytes) => add(1, *features, bytes),
+        }
+        match &**targets {
+            Targets::Labels { labels, classes } => add(2, *classes, bytemuck::cast_slice(labels)),
+            Targets::Values { values, outputs } => add(3, *outputs, bytemuck::cast_slice(values)),
+        }
+        if let Some(weights) = weights {
+            add(4, 1, bytemuck::cast_slice(weights));
+        }
+        hasher.finalize()
+    }
+
     /// Refuses targets that a cost has no meaning for. Class labels suit every cost.
     pub(crate) fn suits(&self, call: &str, cost: crate::Cost) -> Result<()> {
         match self.targets() {
@@ -434,14 +456,17 @@ impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inputs = if matches!(*self.inputs, Inputs::U8(_)) { "u8" } else { "f32" };
         let targets = if matches!(*self.targets, Targets::Labels { .. }) { "labels" } else { "values" };
-        f.debug_struct("Dataset")
+        let mut shown = f.debug_struct("Dataset");
+        shown
             .field("len", &self.len)
             .field("features", &self.features)
             .field("outputs", &self.outputs())
             .field("inputs", &format_args!("{inputs}"))
-            .field("targets", &format_args!("{targets}"))
-            .field("weighted", &self.weights.is_some())
-            .finish()
+            .field("targets", &format_args!("{targets}"));
+        if self.weights.is_some() {
+            shown.field("weighted", &true);
+        }
+        shown.finish()
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a column writes its dates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum DateForm {
+pub(crate) enum DateForm {
     /// `2024-02-29` or `2024/02/29`, year first.
     YearFirst,
     /// `29.02.2024`.

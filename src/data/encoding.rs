@@ -18,11 +18,11 @@ const HEAVY: f64 = 6.0;
 /// `x -> (g(x) - center) / scale`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Scale {
+pub(crate) struct Scale {
     /// `g(x) = sign(x - m) ln(1 + |x - m| / u)` with these `[m, u]`; else `g(x) = x`.
-    log: Option<[f64; 2]>,
-    pub(super) center: f64,
-    pub(super) scale: f64,
+    pub(crate) log: Option<[f64; 2]>,
+    pub(crate) center: f64,
+    pub(crate) scale: f64,
 }
 
 impl Scale {
@@ -77,12 +77,20 @@ impl Scale {
 
     /// The scaled number, within what the network is given.
     pub(super) fn apply(&self, x: f64) -> f64 {
-        let scaled = self.apply_unlimited(x);
-        if *self == Self::IDENTITY {
-            scaled.clamp(f64::from(f32::MIN), f64::from(f32::MAX))
-        } else {
-            scaled.clamp(-FAR, FAR)
-        }
+        let most = self.limit().unwrap_or(f64::from(f32::MAX));
+        self.apply_unlimited(x).clamp(-most, most)
+    }
+
+    /// The distance from 0 that scaled numbers are kept within; none where numbers stay as they are.
+    pub(crate) fn limit(&self) -> Option<f64> {
+        (*self != Self::IDENTITY).then_some(FAR)
+    }
+
+    /// Whether these values, of which it is the standard scale, are none of them negative, and some far above the others: prices,
+    /// counts, times.
+    pub(super) fn has_positive_tail(&self, values: &[f64]) -> bool {
+        let (least, most) = range(values);
+        least >= 0.0 && self.apply_unlimited(most) > HEAVY
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -136,7 +144,7 @@ const ROW_NUMBER: &str = "looks like a number that each row has for itself";
 /// What becomes of a column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     /// Nothing.
     LeftOut {
         /// Because it ...
@@ -187,7 +195,7 @@ impl Encoding {
     }
 
     /// How many inputs it makes.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         match self {
             Self::LeftOut { .. } => 0,
             Self::Number { flag, .. } => 1 + usize::from(*flag),

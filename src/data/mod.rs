@@ -40,6 +40,7 @@ pub use column::{Column, Field, Kind};
 pub use csv::TableReader;
 pub use dataset::{Dataset, Inputs, Targets};
 pub use digits::synthetic_digits;
+pub(crate) use encoding::{Encoding, Scale};
 pub use idx::{IdxArray, IdxData, read_idx, read_idx_from};
 pub use mnist::{load_idx_pair, load_mnist_dir};
 pub use predictions::Predictions;

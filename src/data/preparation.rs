@@ -336,12 +336,15 @@ impl Preparation {
         self.stored.target.outputs()
     }
 
-    /// The activation of the last layer that goes with [`cost`](Self::cost): softmax for classes, identity for numbers.
+    /// The activation of the last layer that goes with [`cost`](Self::cost): softmax for classes, identity for numbers. For numbers with
+    /// a heavy tail above 0 (no training row's is negative, and the largest is more than 6 standard deviations above the mean, as prices
+    /// and counts are) it is softplus, so that no answer is negative; the center of [`target_scale`](Self::target_scale) is 0 then.
     #[must_use]
     pub const fn output_activation(&self) -> Activation {
-        match self.task() {
-            Task::Classification => Activation::Softmax,
-            Task::Regression => Activation::Identity,
+        match &self.stored.target {
+            Target::Classes { .. } => Activation::Softmax,
+            Target::Number { positive: true, .. } => Activation::Softplus,
+            Target::Number { .. } => Activation::Identity,
         }
     }
 
@@ -372,6 +375,16 @@ impl Preparation {
     #[must_use]
     pub fn input_names(&self) -> Vec<String> {
         self.stored.inputs.iter().flat_map(|input| input.encoding.names(&input.name)).collect()
+    }
+
+    /// What becomes of each of [`columns`](Self::columns).
+    pub(crate) fn encodings(&self) -> impl ExactSizeIterator<Item = (&str, &Encoding)> {
+        self.stored.inputs.iter().map(|input| (input.name.as_str(), &input.encoding))
+    }
+
+    /// The words that stand for a missing field, beside the empty text.
+    pub(crate) fn missing_words(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.stored.missing_words.iter().map(String::as_str)
     }
 
     /// A reader that takes each column for what it was in training, so that a file with a few rows is not taken for something

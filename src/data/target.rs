@@ -61,8 +61,14 @@ impl Task {
 pub(super) enum Target {
     /// The classes, numbers by size and texts by the alphabet.
     Classes { names: Vec<String>, comma: bool },
-    /// `y = (value - center) / scale`.
-    Number { scale: Scale, comma: bool },
+    /// `y = (value - center) / scale`; where no value is negative and some are far above the others, `center` is 0 and the output is
+    /// positive too.
+    Number {
+        scale: Scale,
+        comma: bool,
+        #[serde(default)]
+        positive: bool,
+    },
 }
 
 impl Target {
@@ -81,8 +87,12 @@ impl Target {
                     let always = values.first().copied().unwrap_or_default();
                     return wrong(format!("the target is always {always}, so there is nothing to learn"));
                 }
-                let scale = Scale::fit(values, if scaled { Scaling::Standard } else { Scaling::None });
-                Ok(Self::Number { scale, comma: *comma })
+                let mut scale = Scale::fit(values, if scaled { Scaling::Standard } else { Scaling::None });
+                let positive = scaled && scale.has_positive_tail(values);
+                if positive {
+                    scale.center = 0.0;
+                }
+                Ok(Self::Number { scale, comma: *comma, positive })
             }
             (Task::Regression, _) => {
                 let Field::Text(text) = column.field(0) else { return wrong("the target has no rows".to_owned()) };
@@ -166,7 +176,7 @@ impl Target {
                 let labels = (0..table.len()).map(label).collect::<Result<_>>()?;
                 Targets::Labels { labels, classes: names.len() }
             }
-            Self::Number { scale, comma } => {
+            Self::Number { scale, comma, .. } => {
                 let value = |row| match column.field(row) {
                     Field::Number(x) => Ok(scale.exact(x) as f32),
                     Field::Missing => Err(missing(table, column, row)),

@@ -1,6 +1,7 @@
 //! The buffers of one network on a GPU, and the recording of steps into submissions.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::pipeline::{Pipeline, UNIFORM_BYTES};
 use super::wait::{Readback, submitted_work};
 use crate::backend::{Prepared, Slot};
 use crate::error::{Error, Result};
-use crate::plan::{BufferSpec, Limits, Plan};
+use crate::plan::{BufferId, BufferSpec, Limits, Plan};
 
 /// The GPU backend of one network.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Engine {
         let what = format!("buffer {}", spec.name);
         let buffer = self.context.scope(&what, size, || self.context.device.create_buffer(&descriptor))?;
         let free = self.buffers.iter().position(Option::is_none);
-        Ok(Slot(if let Some(free) = free {
+        Ok(Slot::whole(if let Some(free) = free {
             self.buffers[free] = Some(buffer);
             free
         } else {
@@ -74,19 +75,19 @@ impl Engine {
     }
 
     pub(crate) fn release(&mut self, slot: Slot) {
-        self.buffers[slot.0] = None;
+        self.buffers[slot.buffer] = None;
     }
 
     fn buffer(&self, slot: Slot) -> Result<&wgpu::Buffer> {
         let gone = || Error::Gpu { during: "buffer lookup".to_owned(), message: "released".to_owned() };
-        self.buffers.get(slot.0).and_then(Option::as_ref).ok_or_else(gone)
+        self.buffers.get(slot.buffer).and_then(Option::as_ref).ok_or_else(gone)
     }
 
     pub(crate) fn write(&mut self, slot: Slot, offset: usize, words: &[u32]) -> Result<()> {
         let buffer = self.buffer(slot)?;
         let bytes: &[u8] = bytemuck::cast_slice(words);
         self.context.scope("a buffer write", bytes.len() as u64, || {
-            self.context.write(buffer, offset as u64 * 4, bytes);
+            self.context.write(buffer, (slot.start + offset) as u64 * 4, bytes);
         })
     }
 
@@ -96,7 +97,16 @@ impl Engine {
             let constants = step.kernel.constants(&step.params, self.limits.tiling, self.limits.lanes);
             let pipeline = self.context.pipeline(step.kernel, self.limits.tiling, constants, self.checked)?;
             let grid = self.limits.grid(step.kernel, step.kernel.groups(&step.params, self.limits.tiling))?;
-            let buffers = step.bindings.iter().map(|id| self.buffer(slots[id.0])).collect::<Result<Vec<_>>>()?;
+            let bound = |id: &BufferId| {
+                let (spec, slot) = (&plan.buffers[id.0], slots[id.0]);
+                let buffer = self.buffer(slot)?;
+                if spec.part_of.is_none() {
+                    return Ok(buffer.as_entire_binding());
+                }
+                let (offset, size) = (slot.start as u64 * 4, NonZeroU64::new(spec.len as u64 * 4));
+                Ok(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }))
+            };
+            let buffers = step.bindings.iter().map(bound).collect::<Result<Vec<_>>>()?;
             let bind_group = self.context.scope(&step.label, UNIFORM_BYTES, || {
                 let device = &self.context.device;
                 let uniform = device.create_buffer(&wgpu::BufferDescriptor {
@@ -110,8 +120,8 @@ impl Engine {
                 }
                 uniform.unmap();
                 let entries: Vec<_> = (0..)
-                    .zip(std::iter::once(&uniform).chain(buffers))
-                    .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+                    .zip(std::iter::once(uniform.as_entire_binding()).chain(buffers))
+                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
                     .collect();
                 device.create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some(&step.label),
@@ -168,7 +178,7 @@ impl Engine {
                 mapped_at_creation: false,
             });
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(buffer, (offset * 4) as u64, &staging, 0, Some(size));
+            encoder.copy_buffer_to_buffer(buffer, ((slot.start + offset) * 4) as u64, &staging, 0, Some(size));
             self.context.submit(Some(encoder.finish()));
             staging
         })?;

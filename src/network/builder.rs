@@ -115,7 +115,7 @@ impl NetworkBuilder {
         let parameters = session::parameters(&mut engine, len)?;
         engine.write_f32(parameters, 0, &Init::draw_each(&inits, &layers, len, self.seed))?;
         let moments = Moments::new(&mut engine)?;
-        let state = State { engine, parameters, moments, sessions: VecDeque::new() };
+        let state = State { engine, parameters, moments, sessions: VecDeque::new(), version: 0 };
         Ok(Network {
             device: device.clone(),
             layers,
@@ -125,6 +125,7 @@ impl NetworkBuilder {
             rates,
             dropout_seed,
             state: Mutex::new(state),
+            host: super::predict::Host::default(),
         })
     }
 }

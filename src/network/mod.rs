@@ -4,13 +4,16 @@
 mod blocking;
 mod builder;
 mod gradients;
+mod predict;
 mod state;
+mod stored;
 
 use std::sync::Mutex;
 
 pub use builder::NetworkBuilder;
 pub use gradients::Gradients;
 use state::{Key, Moments, State};
+pub(crate) use stored::{Stored, at_path, check as check_parameters};
 
 use crate::backend::{Counters, Engine};
 use crate::data::{Dataset, Preparation};
@@ -20,9 +23,6 @@ use crate::metrics::{self, Evaluation, Metrics};
 use crate::plan::{Dropout, Emphasis, Format, Goal, PlanKind, Request, Role, Source, Update};
 use crate::session::{self, Resident, Scores, Shared, Words};
 use crate::{Cost, Device, Init, Optimizer};
-
-/// Rows that [`Network::predict`] takes through the device at a time, at most.
-const PREDICT_ROWS: usize = 1024;
 
 /// A feed-forward network of dense layers, its parameters resident on a [`Device`].
 ///
@@ -55,6 +55,8 @@ pub struct Network {
     rates: Vec<f32>,
     dropout_seed: u32,
     state: Mutex<State>,
+    /// A copy of the parameters for predictions of few rows.
+    host: predict::Host,
 }
 
 impl Network {
@@ -174,35 +176,8 @@ impl Network {
             return Err(Error::shape("set_parameters", format!("{} numbers", self.len), got));
         }
         finite("set_parameters", parameters)?;
-        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let state = self.state_mut();
         state.engine.write_f32(state.parameters, 0, parameters)
-    }
-
-    /// The outputs `a_L` for rows of inputs: `x` row-major (rows, inputs) gives (rows, outputs).
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if `x` is not whole rows; [`Error::NotFinite`]; what the device reports.
-    pub async fn predict_async(&self, x: &[f32]) -> Result<Vec<f32>> {
-        let rows = self.rows("predict: x", x, self.inputs())?;
-        let mut outputs = Vec::with_capacity(rows * self.outputs());
-        let mut most = PREDICT_ROWS;
-        let mut left = x;
-        while !left.is_empty() {
-            let live = most.min(left.len() / self.inputs());
-            let (now, later) = left.split_at(live * self.inputs());
-            let asked = self.direct(Goal::Predict, None, now, &[], live, Role::Output, live * self.outputs());
-            let read = match asked {
-                // Wide rows: fewer of them at a time may fit.
-                Err(Error::Limit { .. }) if live > 1 => {
-                    most = live / 2;
-                    continue;
-                }
-                asked => asked?,
-            };
-            outputs.extend(read.await?.into_iter().map(f32::from_bits));
-            left = later;
-        }
-        Ok(outputs)
     }
 
     /// The mean cost of rows: `x` (rows, inputs), `y` (rows, outputs).
@@ -255,6 +230,7 @@ impl Network {
         let live = self.pairs("update_mini_batch", x, y, cost)?;
         self.prepare(optimizer)?;
         let mut state = self.lock();
+        state.version += 1;
         let key = Key { goal: Goal::Train, cost: Some(cost), update: optimizer.update() };
         let session = state.ready(self, key, live)?;
         let hyper = optimizer.hyper(state.moments.steps + 1, 1.0);
@@ -299,6 +275,7 @@ impl Network {
         finite("update: gradients", &gradients.arena)?;
         self.prepare(optimizer)?;
         let mut state = self.lock();
+        state.version += 1;
         let key = Key { goal: Goal::Update, cost: None, update: optimizer.update() };
         let session = state.ready(self, key, 1)?;
         let hyper = optimizer.hyper(state.moments.steps + 1, 1.0);
@@ -322,7 +299,7 @@ impl Network {
     /// What the device reports.
     pub fn reset_optimizer(&mut self) -> Result<()> {
         let len = self.len;
-        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let state = self.state_mut();
         state.forget(None, 0, len)
     }
 
@@ -330,19 +307,24 @@ impl Network {
     /// starts from zeros.
     pub(crate) fn prepare(&mut self, optimizer: Optimizer) -> Result<()> {
         let len = self.len;
-        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let state = self.state_mut();
         if state.moments.of == Some(optimizer.name()) {
             return Ok(());
         }
         state.forget(Some(optimizer.name()), optimizer.update().rule.remembers(), len)
     }
 
-    /// What the optimiser remembers of the steps so far: `m` and `v` of every parameter, as far as its kind has them, as the bits of
-    /// `f32` numbers.
-    pub(crate) fn memory_async(&self) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+    /// What the optimiser remembers of the steps so far: `m` and `v` of every parameter, as far as its kind has them.
+    pub(crate) fn memory_async(&self) -> impl Future<Output = Result<Vec<f32>>> + use<> {
         let mut state = self.lock();
         let Moments { slot, len, .. } = state.moments;
-        state.engine.read(slot, 0, len)
+        let read = (len > 0).then(|| state.engine.read(slot, 0, len));
+        async move {
+            match read {
+                Some(read) => Ok(read.await?.into_iter().map(f32::from_bits).collect()),
+                None => Ok(Vec::new()),
+            }
+        }
     }
 
     /// How many numbers that are.
@@ -351,15 +333,15 @@ impl Network {
     }
 
     /// Has the optimiser, which was prepared, remember this, after so many steps.
-    pub(crate) fn remember(&mut self, memory: &[u32], steps: u64) -> Result<()> {
-        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(crate) fn remember(&mut self, memory: &[f32], steps: u64) -> Result<()> {
+        let state = self.state_mut();
         state.moments.steps = steps;
-        state.engine.write(state.moments.slot, 0, memory)
+        if memory.is_empty() { Ok(()) } else { state.engine.write_f32(state.moments.slot, 0, memory) }
     }
 
     /// The engine, and the optimiser's count of steps.
     pub(crate) fn parts_and_steps(&mut self) -> (&mut Engine, &mut u64) {
-        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let state = self.state_mut();
         (&mut state.engine, &mut state.moments.steps)
     }
 
@@ -423,6 +405,13 @@ impl Network {
         result.map(|()| read)
     }
 
+    /// What is on the device, to be changed.
+    fn state_mut(&mut self) -> &mut State {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.version += 1;
+        state
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -434,13 +423,13 @@ impl Network {
 
     /// The engine and the buffers that plans share, for training.
     pub(crate) fn parts(&mut self) -> (&mut Engine, Shared) {
-        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let state = self.state_mut();
         let shared = state.shared();
         (&mut state.engine, shared)
     }
 
     /// Replaces all parameters by numbers that may be what a run that diverged left.
-    pub(crate) fn load(&mut self, parameters: &[f32]) -> Result<()> {
+    pub(crate) fn set_any_parameters(&mut self, parameters: &[f32]) -> Result<()> {
         let (engine, shared) = self.parts();
         engine.write_f32(shared.parameters, 0, parameters)
     }

@@ -6,7 +6,7 @@ use super::Network;
 use crate::Cost;
 use crate::backend::{Engine, Slot};
 use crate::error::Result;
-use crate::plan::{Emphasis, Goal, Request, Role, Source, Update};
+use crate::plan::{Emphasis, Goal, Limits, Request, Role, Source, Update};
 use crate::session::{self, Session, Shared};
 
 /// Prepared plans that a network keeps for calls with rows of its own.
@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) moments: Moments,
     /// The most recently used first.
     pub(super) sessions: VecDeque<(Key, Session)>,
+    /// Rises whenever the parameters may have changed.
+    pub(super) version: u64,
 }
 
 /// What a kept session is for.
@@ -65,7 +67,9 @@ impl State {
         }
         let source = Source::Direct;
         let Key { goal, cost, update } = key;
-        let limits = net.device.limits();
+        // The host's copy of a network on a GPU keeps to nobody's limits.
+        let is_copy = self.engine.is_immediate() && net.device.kind() != "cpu";
+        let limits = if is_copy { Limits::HOST } else { net.device.limits() };
         let dropout = net.dropout();
         let (layers, rows, emphasis) = (&net.layers[..], live, Emphasis::default());
         let request = Request { layers, cost, goal, source, rows, limits, update, dropout, emphasis };
@@ -118,7 +122,7 @@ impl Session {
         taken: u64,
     ) -> Result<()> {
         let live = u32::try_from(live).unwrap_or(u32::MAX);
-        self.write(engine, Role::Control, &[0, live, live, session::low(taken)])?;
+        self.write_control(engine, 0, [0, live, live, session::low(taken)])?;
         self.write_rows(engine, Role::X, x)?;
         self.write_rows(engine, Role::Y, y)?;
         if let Some(hyper) = hyper {

@@ -1,8 +1,8 @@
 //! How the textbook and the fused plan record their buffers and steps.
 
 use super::{
-    BufferId, BufferSpec, CONTROL, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step,
-    Update, check_sizes,
+    BufferId, BufferSpec, Dropout, Format, Goal, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, Update,
+    arena, check_sizes,
 };
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params, SQUARES};
@@ -28,16 +28,33 @@ impl<'a> Builder<'a> {
         let nowhere = BufferId(0);
         let mut builder = Self { request, plan, rows, parameters: nowhere, control: nowhere, x: nowhere };
         let parameters = request.layers.last().map_or(0, |last| last.biases().end);
-        let inputs = request.layers.first().map_or(0, |first| first.inputs);
         builder.parameters = builder.buffer("params".to_owned(), parameters, Element::F32, Role::Parameters);
-        builder.control = builder.buffer("control".to_owned(), CONTROL, Element::U32, Role::Control);
-        let x = request.rows.saturating_mul(inputs);
-        builder.x = builder.buffer("x".to_owned(), x, Element::F32, Role::X);
         builder
     }
 
+    /// The control and the mini-batch's inputs in buffers of their own.
+    pub(super) fn open(&mut self) {
+        let inputs = self.request.layers.first().map_or(0, |first| first.inputs);
+        self.control = self.buffer("control".to_owned(), arena::CONTROL, Element::U32, Role::Control);
+        let x = self.request.rows.saturating_mul(inputs);
+        self.x = self.buffer("x".to_owned(), x, Element::F32, Role::X);
+    }
+
     pub(super) fn buffer(&mut self, name: String, len: usize, element: Element, role: Role) -> BufferId {
-        self.plan.buffers.push(BufferSpec { name, len, element, role, head: Vec::new() });
+        self.plan.buffers.push(BufferSpec { name, len, element, role, head: Vec::new(), part_of: None });
+        BufferId(self.plan.buffers.len() - 1)
+    }
+
+    /// A part of a buffer, which comes before it in the list.
+    pub(super) fn part(
+        &mut self,
+        name: String,
+        len: usize,
+        element: Element,
+        role: Role,
+        of: (BufferId, usize),
+    ) -> BufferId {
+        self.plan.buffers.push(BufferSpec { name, len, element, role, head: Vec::new(), part_of: Some(of) });
         BufferId(self.plan.buffers.len() - 1)
     }
 
@@ -74,7 +91,7 @@ impl<'a> Builder<'a> {
         let Limits { max_iterations: most, tiling, .. } = self.request.limits;
         let length = kernel.sum_length(&params);
         let whole = length.unwrap_or(0);
-        let part = kernel.most_terms(most, tiling);
+        let part = kernel.most_terms(&params, most, tiling);
         let mut k_begin = 0_u32;
         loop {
             let k_end = k_begin.saturating_add(part.max(1)).min(whole);
@@ -134,13 +151,11 @@ impl<'a> Builder<'a> {
         Ok(y.filter(|_| scored))
     }
 
-    /// The buffers that the cost ends in: one number a row for it and for the right answers, and two a step.
-    pub(super) fn scores(&mut self) -> [BufferId; 3] {
+    /// The buffers that the cost ends in: two numbers a row, its cost and whether it is right, and two a step.
+    pub(super) fn scores(&mut self) -> [BufferId; 2] {
         let steps = self.steps();
-        let rows = self.request.rows;
         [
-            self.buffer("row cost".to_owned(), rows, Element::F32, Role::Between),
-            self.buffer("row right".to_owned(), rows, Element::U32, Role::Between),
+            self.between("rows".to_owned(), 2),
             self.buffer("scores".to_owned(), steps.saturating_mul(2), Element::F32, Role::Scores),
         ]
     }
@@ -225,22 +240,24 @@ impl<'a> Builder<'a> {
     }
 
     /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.
-    pub(super) fn score(&mut self, y: BufferId, a: BufferId, z: BufferId, scores: [BufferId; 3]) -> Result<()> {
+    pub(super) fn score(&mut self, y: BufferId, a: BufferId, z: BufferId, rows: BufferId) -> Result<()> {
         let last = self.request.layers[self.request.layers.len() - 1];
         let params = self.params(&last);
-        let [row_cost, row_right, ..] = scores;
-        self.push(Kernel::CostValue, params, &[self.control, y, a, z, row_cost], "cost of each row".to_owned())?;
-        self.push(Kernel::CountRight, params, &[self.control, y, a, row_right], "right answers".to_owned())
+        self.push(Kernel::CostValue, params, &[self.control, y, a, z, rows], "cost of each row".to_owned())?;
+        self.push(Kernel::CountRight, params, &[self.control, y, a, rows], "right answers".to_owned())
+    }
+
+    /// Whether training drops some of layer `l`.
+    pub(super) fn drops(&self, l: usize) -> bool {
+        self.request.goal == Goal::Train && self.request.dropout.rate(l, self.request.layers.len()) > 0.0
     }
 
     /// What goes on of a buffer of layer `l`, activations or errors, when some of it is dropped: the buffer itself where nothing is.
     pub(super) fn dropout(&mut self, l: usize, from: BufferId, name: &str, what: &str) -> Result<BufferId> {
-        let layers = self.request.layers;
-        let rate = self.request.dropout.rate(l, layers.len());
-        if self.request.goal != Goal::Train || rate <= 0.0 {
+        if !self.drops(l) {
             return Ok(from);
         }
-        let to = self.between(format!("{name}_{l}"), layers[l - 1].outputs);
+        let to = self.between(format!("{name}_{l}"), self.request.layers[l - 1].outputs);
         self.dropout_into(l, from, to, what)?;
         Ok(to)
     }
@@ -272,10 +289,10 @@ impl<'a> Builder<'a> {
     }
 
     /// The last step: what the rows scored into the place of this step, and on to the next mini-batch of the data set.
-    pub(super) fn tally(&mut self, [row_cost, row_right, scores]: [BufferId; 3]) -> Result<()> {
+    pub(super) fn tally(&mut self, [rows, scores]: [BufferId; 2]) -> Result<()> {
         let moves_on = matches!(self.request.source, Source::Dataset { .. });
         let params = Params { rows: self.rows, count: u32::from(moves_on), ..Params::default() };
-        let bindings = [self.control, row_cost, row_right, scores];
+        let bindings = [self.control, rows, scores];
         self.push(Kernel::Tally, params, &bindings, "cost and right answers of the step".to_owned())
     }
 

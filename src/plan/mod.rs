@@ -9,6 +9,7 @@
 //! | [`PlanKind::Fused`] | one layer of a phase |
 //! | [`PlanKind::Persistent`] | many whole training steps |
 
+mod arena;
 mod builder;
 mod emphasis;
 mod fused;
@@ -32,7 +33,8 @@ use builder::Builder;
 pub use crate::optimizer::{Rule, Update};
 
 /// How finely a step is cut into kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PlanKind {
     /// One kernel a symbol of the equations: matrix product, activation, activation-prime, Hadamard product, outer products,
@@ -168,7 +170,7 @@ pub enum Role {
     State,
     /// Their gradients, laid out alike.
     Gradients,
-    /// Step, live rows, examples.
+    /// Step, live rows, examples, steps before this epoch; and the step whose gradients are there, but in the persistent plan.
     Control,
     /// Numbers of the optimiser for each step; the first is the learning rate.
     Hyper,
@@ -209,6 +211,8 @@ pub struct BufferSpec {
     pub role: Role,
     /// The words that it starts with, whatever the data; the rest starts as zeros.
     pub head: Vec<u32>,
+    /// The buffer that it is a part of, and its first element there; itself a buffer where there is none.
+    pub part_of: Option<(BufferId, usize)>,
 }
 
 /// Where a plan has what a role says: a buffer, or a part of one.
@@ -327,6 +331,7 @@ impl Plan {
         }
         let mut builder = Builder::new(kind, *request, rows);
         if request.goal == Goal::Update {
+            builder.open();
             let gradients = builder.buffer("gradients".to_owned(), builder.arena(), Element::F32, Role::Gradients);
             let numbers = builder.hyper();
             builder.update(gradients, numbers)?;
@@ -363,8 +368,8 @@ impl Plan {
         let each = (self.buffers[walk.0].len - head) / self.networks;
         let offset = head + network * each;
         match role {
-            Role::Control => Some(Place { buffer: walk, offset, len: CONTROL }),
-            Role::Order => Some(Place { buffer: walk, offset: offset + CONTROL, len: each - CONTROL }),
+            Role::Control => Some(Place { buffer: walk, offset, len: WALK_CONTROL }),
+            Role::Order => Some(Place { buffer: walk, offset: offset + WALK_CONTROL, len: each - WALK_CONTROL }),
             _ => None,
         }
     }
@@ -375,6 +380,12 @@ impl Plan {
             && matches!(role, Role::Parameters | Role::State | Role::Hyper | Role::Scores)
     }
 
+    /// The whole buffer that this one is, or is a part of.
+    #[must_use]
+    pub fn root(&self, id: BufferId) -> BufferId {
+        self.buffers.get(id.0).and_then(|spec| spec.part_of).map_or(id, |(of, _)| of)
+    }
+
     /// The buffer that has this role, if the plan has one.
     #[must_use]
     pub fn buffer(&self, role: Role) -> Option<BufferId> {
@@ -382,10 +393,8 @@ impl Plan {
     }
 }
 
-pub(crate) use persistent::{HEAD as WALK_HEAD, LAYER as WALK_LAYER};
-
-/// Words of [`Role::Control`].
-pub(crate) const CONTROL: usize = 4;
+pub(crate) use arena::{Arena, CONTROL, LAYER};
+pub(crate) use persistent::{CONTROL as WALK_CONTROL, HEAD as WALK_HEAD, LAYER as WALK_LAYER};
 
 /// Checks what a plan is asked for, and returns its rows.
 fn check(request: &Request<'_>) -> Result<u32> {
@@ -430,7 +439,7 @@ fn check(request: &Request<'_>) -> Result<u32> {
 
 /// Fails for the first buffer that is longer than a kernel may see.
 fn check_sizes(buffers: &[BufferSpec], limits: &Limits) -> Result<()> {
-    for buffer in buffers {
+    for buffer in buffers.iter().filter(|buffer| buffer.part_of.is_none()) {
         let need = (buffer.len as u64).saturating_mul(4);
         let have = limits.max_binding_bytes.min(u64::from(u32::MAX));
         if need > have {

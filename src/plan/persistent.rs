@@ -3,14 +3,14 @@
 //! `work` holds, for each network, the `B` rows of one neuron side by side, in quads of four: `x`, `y` (with the rows' weights, if they have any, like one more output), then `z`, `a` and `delta` of
 //! every layer, the slices' sums of the layer that is at work, and what each row scored.
 
-use super::{
-    BufferId, BufferSpec, CONTROL, Emphasis, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, check_sizes,
-};
+use super::{BufferId, BufferSpec, Emphasis, Limits, Plan, PlanKind, Request, Role, Round, Source, Step, check_sizes};
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params, held};
 use crate::layer::Layer;
 use crate::optimizer::HYPER;
 
+/// Words of a network's [`Role::Control`]: step, live rows, examples, steps before this epoch.
+pub(crate) const CONTROL: usize = 4;
 /// Words of the head of `walk`, and of each layer after it.
 pub(crate) const HEAD: usize = 8;
 pub(crate) const LAYER: usize = 11;
@@ -55,7 +55,7 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
 
     let mut buffers: Vec<BufferSpec> = Vec::new();
     let mut add = |name: &str, len: usize, element: Element, role: Role| {
-        buffers.push(BufferSpec { name: name.to_owned(), len, element, role, head: Vec::new() });
+        buffers.push(BufferSpec { name: name.to_owned(), len, element, role, head: Vec::new(), part_of: None });
         BufferId(buffers.len() - 1)
     };
     let walk = add("walk", head.len().saturating_add(each.saturating_mul(networks)), Element::U32, Role::Walk);

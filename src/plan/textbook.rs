@@ -10,6 +10,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let count = layers.len();
     let goal = plan.request.goal;
     let parameters = plan.parameters;
+    plan.open();
     let y = plan.inputs()?;
 
     // Feedforward: z_l = a_{l-1} w_l^T + b_l, a_l = f(z_l) (equation 2).
@@ -36,7 +37,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     let Some(y) = y else { return Ok(()) };
 
     let scores = plan.scores();
-    plan.score(y, a[count], z[count - 1], scores)?;
+    plan.score(y, a[count], z[count - 1], scores[0])?;
     plan.measure(y, a[count])?;
     if matches!(goal, Goal::Gradients | Goal::Train) {
         let gradients =

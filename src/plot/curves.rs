@@ -57,10 +57,7 @@ pub fn learning_curves(history: &History) -> Chart {
     panels.extend(panel("cost", vec![train("training", Metric::TrainCost), test("held out", Metric::TestCost)]));
     let regression = history.epochs.iter().any(|epoch| Metric::TestR2.of(epoch).is_some());
     if regression {
-        let errors = vec![
-            test("root mean square", Metric::TestRmse),
-            line(history, "mean absolute", Metric::TestMae, BLUE, false),
-        ];
+        let errors = vec![test("RMSE", Metric::TestRmse), line(history, "MAE", Metric::TestMae, BLUE, false)];
         panels.extend(panel("error, held out", errors));
     } else {
         let accuracy = vec![train("training", Metric::TrainAccuracy), test("held out", Metric::TestAccuracy)];

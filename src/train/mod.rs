@@ -1,9 +1,11 @@
 //! Training: epochs of mini-batches, what is reported of them, and when to stop.
 
+mod fit;
 mod history;
 mod pace;
 mod run;
 mod schedule;
+mod state;
 mod stopping;
 
 use std::ops::ControlFlow;
@@ -13,13 +15,15 @@ pub use history::{EpochReport, History};
 pub(crate) use run::report;
 pub use run::{Stepped, Training};
 pub use schedule::{Moment, Schedule, Span};
+pub(crate) use state::{Snapshot, TRAINING};
 pub use stopping::{EarlyStopping, Metric, Plateau, Slowed, StopReason, Watch};
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::Dataset;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::network::Network;
-use crate::session::Stopwatch;
-use crate::{Cost, Optimizer};
+use crate::{Checkpoints, Cost, Optimizer};
 
 /// What a run of training reports while it goes on.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +65,17 @@ type Callback<'a> = Box<dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a>;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub struct Trainer<'a> {
+    pub(crate) settings: Settings,
+    checkpoints: Option<Checkpoints>,
+    /// The run that goes on.
+    resumed: Option<Box<state::Resumed>>,
+    callback: Option<Callback<'a>>,
+}
+
+/// What a run is to be: all of it is stored with the run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
     pub(crate) cost: Cost,
     pub(crate) optimizer: Optimizer,
     epochs: usize,
@@ -73,25 +88,17 @@ pub struct Trainer<'a> {
     keep_best: Option<Metric>,
     max_steps: Option<u64>,
     max_time: Option<Duration>,
-    callback: Option<Callback<'a>>,
 }
 
 impl std::fmt::Debug for Trainer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { cost, optimizer, epochs, batch_size, seed, smoothing, schedule, plateau, .. } = self;
-        let Self { early_stopping, keep_best, .. } = self;
+        let Self { settings, checkpoints, resumed, callback } = self;
         f.debug_struct("Trainer")
-            .field("cost", cost)
-            .field("optimizer", optimizer)
-            .field("epochs", epochs)
-            .field("batch_size", batch_size)
-            .field("seed", seed)
-            .field("label_smoothing", smoothing)
-            .field("schedule", schedule)
-            .field("plateau", plateau)
-            .field("early_stopping", early_stopping)
-            .field("keep_best", keep_best)
-            .finish_non_exhaustive()
+            .field("settings", settings)
+            .field("checkpoints", checkpoints)
+            .field("resumed", &resumed.is_some())
+            .field("callback", &callback.is_some())
+            .finish()
     }
 }
 
@@ -99,7 +106,7 @@ impl<'a> Trainer<'a> {
     /// With the notes' habits: mini-batches of 10 rows, 30 epochs, seed 0.
     #[must_use]
     pub fn new(cost: Cost, optimizer: impl Into<Optimizer>) -> Self {
-        Self {
+        let settings = Settings {
             cost,
             optimizer: optimizer.into(),
             epochs: 30,
@@ -112,28 +119,28 @@ impl<'a> Trainer<'a> {
             keep_best: None,
             max_steps: None,
             max_time: None,
-            callback: None,
-        }
+        };
+        Self { settings, checkpoints: None, resumed: None, callback: None }
     }
 
     /// How many times to go through the data; at least 1.
     #[must_use]
     pub const fn epochs(mut self, epochs: usize) -> Self {
-        self.epochs = epochs;
+        self.settings.epochs = epochs;
         self
     }
 
     /// Rows a mini-batch; at least 1. The last mini-batch of an epoch takes what is left.
     #[must_use]
     pub const fn batch_size(mut self, rows: usize) -> Self {
-        self.batch_size = rows;
+        self.settings.batch_size = rows;
         self
     }
 
     /// The seed of the order in which each epoch takes the rows.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.settings.seed = seed;
         self
     }
 
@@ -155,28 +162,28 @@ impl<'a> Trainer<'a> {
     /// ```
     #[must_use]
     pub const fn label_smoothing(mut self, eps: f32) -> Self {
-        self.smoothing = eps;
+        self.settings.smoothing = eps;
         self
     }
 
     /// How the learning rate changes with the step, as a factor on the optimiser's; constant unless set.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
+        self.settings.schedule = schedule;
         self
     }
 
     /// Lowers the learning rate when a metric has stopped getting better, on top of the schedule.
     #[must_use]
     pub const fn plateau(mut self, plateau: Plateau) -> Self {
-        self.plateau = Some(plateau);
+        self.settings.plateau = Some(plateau);
         self
     }
 
     /// Ends a [`fit`](Self::fit_async) when a metric has stopped getting better.
     #[must_use]
     pub const fn early_stopping(mut self, early_stopping: EarlyStopping) -> Self {
-        self.early_stopping = Some(early_stopping);
+        self.settings.early_stopping = Some(early_stopping);
         self
     }
 
@@ -184,10 +191,11 @@ impl<'a> Trainer<'a> {
     /// [`fit`](Self::fit_async), whatever ends it but an error. It goes before the metric of
     /// [`early_stopping`](Self::early_stopping), which keeps the best by itself.
     ///
-    /// An epoch that is the best so far costs a read of the parameters, four bytes each.
+    /// The optimiser goes back with them: what it remembers, and its count of steps, are those of that epoch, so that training on is as
+    /// if the run had ended there. An epoch that is the best so far costs a read of all that, four bytes a number.
     #[must_use]
     pub const fn keep_best(mut self, metric: Metric) -> Self {
-        self.keep_best = Some(metric);
+        self.settings.keep_best = Some(metric);
         self
     }
 
@@ -195,7 +203,7 @@ impl<'a> Trainer<'a> {
     /// reported.
     #[must_use]
     pub const fn max_steps(mut self, steps: u64) -> Self {
-        self.max_steps = Some(steps);
+        self.settings.max_steps = Some(steps);
         self
     }
 
@@ -204,7 +212,7 @@ impl<'a> Trainer<'a> {
     #[must_use]
     #[cfg(not(target_arch = "wasm32"))]
     pub const fn max_time(mut self, time: Duration) -> Self {
-        self.max_time = Some(time);
+        self.settings.max_time = Some(time);
         self
     }
 
@@ -226,85 +234,22 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Trains the network on `train`, and evaluates it on `test` after every epoch.
+    /// Saves the run while it goes on and when it ends, so that [`resume`](Self::resume) can go on with it. Training ends with
+    /// [`Error::Io`](crate::Error::Io) where that fails; the network keeps what it has learned, and the last file is still there.
     ///
-    /// The data is uploaded once. An epoch is a few submissions of many mini-batches each, and the host reads the costs and
-    /// right answers of all of them once, at its end.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`], [`Error::Pairing`], [`Error::Shape`] and [`Error::Limit`] before anything is trained;
-    /// [`Error::Diverged`] at the end of the epoch in which the cost became NaN or infinite; what the device reports.
-    pub async fn fit_async(&mut self, net: &mut Network, train: &Dataset, test: Option<&Dataset>) -> Result<History> {
-        if self.epochs == 0 {
-            return Err(Error::InvalidOption { option: "epochs", value: "0".to_owned(), want: "at least 1" });
-        }
-        if self.max_steps == Some(0) {
-            return Err(Error::InvalidOption { option: "most steps", value: "0".to_owned(), want: "at least 1" });
-        }
-        let clock = Clock { watch: Stopwatch::start(), most: self.max_time };
-        let mut run = Training::open(self, net, train, test)?;
-        let mut history = History::default();
-        let mut waiting = Watch::default();
-        let mut best = Best::new(self.keeps());
-        let mut left = self.max_steps.unwrap_or(u64::MAX);
-        while history.stop.is_none() {
-            let epoch = history.epochs.len() + 1;
-            let epochs = self.epochs;
-            let callback = &mut self.callback;
-            let mut tell = |event: Event<'_>| callback.as_mut().map_or(ControlFlow::Continue(()), |tell| tell(event));
-            let bounds = run::Bounds { epoch, epochs, most: left, clock: &clock };
-            let Some(report) = run.epoch(bounds, &mut tell).await? else {
-                history.stop = Some(StopReason::Callback);
-                best.moved_on();
-                break;
-            };
-            history.epochs.push(report);
-            left = left.saturating_sub(report.steps as u64);
-            best.see(&report, run.network()).await?;
-            if let Some(stopping) = &self.early_stopping {
-                waiting.see(stopping.metric, stopping.min_change, &report);
-            }
-            let waited = self.early_stopping.is_some_and(|stopping| waiting.waited >= stopping.patience);
-            let told = tell(Event::Epoch(&report));
-            history.stop = if told.is_break() {
-                Some(StopReason::Callback)
-            } else if run.is_slowest() {
-                Some(StopReason::Plateau)
-            } else if waited {
-                Some(StopReason::EarlyStopping)
-            } else if epoch == epochs && report.steps == run.steps_per_epoch() {
-                Some(StopReason::Epochs)
-            } else if left == 0 {
-                Some(StopReason::Steps)
-            } else if report.steps < run.steps_per_epoch() || clock.is_up() {
-                Some(StopReason::Time)
-            } else {
-                None
-            };
-        }
-        let last = history.epochs.last().map_or((1, 1), |report| (report.epoch, report.steps));
-        drop(run);
-        history.restored = best.restore(net)?;
-        if test.is_none() {
-            // Costs are taken before each step, so only the parameters can tell that the last one was too large.
-            let parameters = net.parameters_async().await?;
-            if !parameters.iter().all(|w| w.is_finite()) {
-                return Err(Error::Diverged { epoch: last.0, step: last.1, cost: f32::NAN });
-            }
-        }
-        Ok(history)
-    }
-
-    /// The metric whose best parameters are kept.
-    fn keeps(&self) -> Option<Metric> {
-        let stopping = self.early_stopping.filter(|stopping| stopping.restore_best);
-        self.keep_best.or(stopping.map(|stopping| stopping.metric))
+    /// Where a run is saved is not stored: it is said again when it is resumed.
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
     }
 
     /// Every metric that is watched.
     fn watched(&self) -> impl Iterator<Item = Metric> {
-        let (stopping, plateau) = (self.early_stopping.map(|s| s.metric), self.plateau.map(|p| p.metric));
-        [stopping, plateau, self.keep_best].into_iter().flatten()
+        let Settings { early_stopping, plateau, keep_best, .. } = &self.settings;
+        let (stopping, plateau) = (early_stopping.map(|s| s.metric), plateau.map(|p| p.metric));
+        let kept = self.checkpoints.as_ref().and_then(Checkpoints::best_metric);
+        [stopping, plateau, *keep_best, kept].into_iter().flatten()
     }
 
     /// Starts a run that the caller advances a little at a time, with [`Training::step_for`]. It has no end of its own: the number
@@ -312,69 +257,11 @@ impl<'a> Trainer<'a> {
     /// [`Watch`]. There are no held-out data, so that a [`Plateau`] can only watch the training rows.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], [`Error::Pairing`], [`Error::Shape`], [`Error::Limit`]; what the device reports.
+    /// Those of [`fit`](Self::fit_async) before anything is trained.
     pub fn start<'n>(&self, net: &'n mut Network, train: &Dataset) -> Result<Training<'n>> {
-        Training::open(self, net, train, None)
-    }
-
-    /// Blocking form of [`fit_async`](Self::fit_async).
-    ///
-    /// # Errors
-    /// As there.
-    #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-    pub fn fit(&mut self, net: &mut Network, train: &Dataset, test: Option<&Dataset>) -> Result<History> {
-        crate::blocking::block_on(self.fit_async(net, train, test))
-    }
-}
-
-/// How long a run has gone on, and may.
-struct Clock {
-    watch: Stopwatch,
-    most: Option<Duration>,
-}
-
-impl Clock {
-    fn is_up(&self) -> bool {
-        self.most.is_some_and(|most| self.watch.elapsed() >= most)
-    }
-}
-
-/// The best parameters of a run so far, in the host's memory.
-struct Best {
-    metric: Option<Metric>,
-    watch: Watch,
-    parameters: Vec<f32>,
-    /// Whether they are what the network has now.
-    current: bool,
-}
-
-impl Best {
-    fn new(metric: Option<Metric>) -> Self {
-        Self { metric, watch: Watch::default(), parameters: Vec::new(), current: false }
-    }
-
-    /// Reads the parameters if this epoch was the best.
-    async fn see(&mut self, report: &EpochReport, net: &Network) -> Result<()> {
-        let Some(metric) = self.metric else { return Ok(()) };
-        self.current = self.watch.see(metric, 0.0, report);
-        if self.current {
-            self.parameters = net.parameters_async().await?;
-        }
-        Ok(())
-    }
-
-    /// The network was trained on.
-    const fn moved_on(&mut self) {
-        self.current = false;
-    }
-
-    /// Gives the network the best parameters back, and says of which epoch they are.
-    fn restore(self, net: &mut Network) -> Result<Option<usize>> {
-        let Some((epoch, _)) = self.watch.best else { return Ok(None) };
-        if !self.current {
-            net.set_parameters(&self.parameters)?;
-        }
-        Ok(Some(epoch))
+        let mut run = Training::open(self, net, train, None)?;
+        run.train = Some(state::Identity::of(train));
+        Ok(run)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::schedule::{Moment, Schedule};
 use super::stopping::{Plateau, Slowed};
-use super::{EpochReport, Trainer};
+use super::{EpochReport, Settings};
 use crate::Optimizer;
 use crate::error::{Error, Result};
 use crate::optimizer::HYPER;
@@ -13,29 +13,29 @@ pub(super) struct Pace {
     optimizer: Optimizer,
     schedule: Schedule,
     plateau: Option<Plateau>,
-    slowed: Slowed,
-    slowest: bool,
+    pub(super) slowed: Slowed,
+    pub(super) slowest: bool,
     steps_per_epoch: usize,
     /// Of the whole run.
     steps: u64,
 }
 
 impl Pace {
-    pub(super) fn new(trainer: &Trainer<'_>, steps_per_epoch: usize) -> Result<Self> {
-        trainer.optimizer.check()?;
-        trainer.schedule.check()?;
-        if let Some(plateau) = &trainer.plateau {
+    pub(super) fn new(settings: &Settings, steps_per_epoch: usize) -> Result<Self> {
+        settings.optimizer.check()?;
+        settings.schedule.check()?;
+        if let Some(plateau) = &settings.plateau {
             plateau.check()?;
         }
-        let all = (trainer.epochs as u64).saturating_mul(steps_per_epoch as u64);
+        let all = (settings.epochs as u64).saturating_mul(steps_per_epoch as u64);
         Ok(Self {
-            optimizer: trainer.optimizer,
-            schedule: trainer.schedule.clone(),
-            plateau: trainer.plateau,
+            optimizer: settings.optimizer,
+            schedule: settings.schedule.clone(),
+            plateau: settings.plateau,
             slowed: Slowed::default(),
             slowest: false,
             steps_per_epoch,
-            steps: all.min(trainer.max_steps.unwrap_or(u64::MAX)),
+            steps: all.min(settings.max_steps.unwrap_or(u64::MAX)),
         })
     }
 

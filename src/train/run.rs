@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::pace::Pace;
-use super::{Clock, EpochReport, Event, Trainer};
+use super::state::{Identity, Position, Record, Resumed};
+use super::{EpochReport, Settings, Trainer};
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metrics};
@@ -42,13 +43,19 @@ use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch, Words};
 pub struct Training<'n> {
     net: &'n mut Network,
     batches: Batches,
-    pace: Pace,
     training: Resident,
     held_out: Option<HeldOut>,
-    /// Epochs begun by `step_for`, steps submitted of the last of them, and the time they took so far.
-    begun: usize,
-    submitted: usize,
-    seconds: f64,
+    pub(super) settings: Settings,
+    pub(super) pace: Pace,
+    pub(super) place: Position,
+    pub(super) record: Record,
+    /// What the data are, where the run may be saved.
+    pub(super) train: Option<Identity>,
+    pub(super) test: Option<Identity>,
+    /// Scores of the first steps of the epoch, where another process did these.
+    carried: Vec<u32>,
+    /// Whether the device has the order and the numbers of the epoch at `place`.
+    begun: bool,
     /// What one step takes, in seconds, as last seen.
     per_step: Option<f64>,
     in_flight: Option<(usize, Later<Duration>)>,
@@ -61,17 +68,6 @@ struct HeldOut {
     rows: usize,
     /// How much the targets of each output differ among themselves.
     spread: Vec<f64>,
-}
-
-/// What an epoch has to keep to.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds<'b> {
-    /// Its number, from 1, of so many.
-    pub(super) epoch: usize,
-    pub(super) epochs: usize,
-    /// The most steps it may do.
-    pub(super) most: u64,
-    pub(super) clock: &'b Clock,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -90,12 +86,11 @@ pub struct Stepped {
 
 impl std::fmt::Debug for Training<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { net, batches, begun, submitted, per_step, .. } = self;
+        let Self { net, batches, place, per_step, .. } = self;
         f.debug_struct("Training")
             .field("net", net)
             .field("batches", batches)
-            .field("epoch", begun)
-            .field("step", submitted)
+            .field("place", place)
             .field("per_step", per_step)
             .finish_non_exhaustive()
     }
@@ -120,75 +115,123 @@ impl<'n> Training<'n> {
         train: &Dataset,
         test: Option<&Dataset>,
     ) -> Result<Self> {
-        let batches = Batches::new(train.len(), trainer.batch_size, trainer.seed)?;
-        let pace = Pace::new(trainer, train.len().div_ceil(trainer.batch_size))?;
-        if let Some(stopping) = &trainer.early_stopping {
+        let settings = &trainer.settings;
+        let batches = Batches::new(train.len(), settings.batch_size, settings.seed)?;
+        let mut pace = Pace::new(settings, train.len().div_ceil(settings.batch_size))?;
+        if let Some(stopping) = &settings.early_stopping {
             stopping.check()?;
         }
+        let cost = settings.cost;
         net.fits("fit: training", train)?;
-        net.goes_with(trainer.cost)?;
-        train.suits("fit: training", trainer.cost)?;
+        net.goes_with(cost)?;
+        train.suits("fit: training", cost)?;
         train.check_weights("fit: training")?;
-        trainer.cost.check_smoothing(trainer.smoothing)?;
+        cost.check_smoothing(settings.smoothing)?;
         if let Some(test) = test {
-            test.suits("fit: held-out", trainer.cost)?;
+            test.suits("fit: held-out", cost)?;
             net.fits("fit: held-out", test)?;
         }
-        let goal = test.map(|test| metrics::goal(test, trainer.cost, false));
+        let goal = test.map(|test| metrics::goal(test, cost, false));
         trainer.watched().try_for_each(|metric| metric.check(goal, net.outputs()))?;
         // A mini-batch has no use for more rows than there are.
-        let rows = trainer.batch_size.min(train.len());
-        net.prepare(trainer.optimizer)?;
-        let words = Words::to_train(train, trainer.cost, trainer.smoothing);
-        let training = resident(net, Goal::Train, trainer, &words, train.len(), Some(rows))?;
+        let rows = settings.batch_size.min(train.len());
+        let (mut place, mut record, mut carried) = (Position::default(), Record::default(), Vec::new());
+        if let Some(resumed) = &trainer.resumed {
+            let Resumed { state, scores } = &**resumed;
+            let of = [Some(Identity::of(train)), test.map(Identity::of)];
+            state.suits(settings, of, net.optimizer_steps(), batches.steps())?;
+            (place, record, carried) = (state.place, state.record_for(settings), scores.clone());
+            if settings.plateau.map(|plateau| plateau.metric) == state.settings.plateau.map(|plateau| plateau.metric) {
+                (pace.slowed, pace.slowest) = (state.slowed, state.slowest);
+            }
+        }
+        net.prepare(settings.optimizer)?;
+        let words = Words::to_train(train, cost, settings.smoothing);
+        let training = resident(net, Goal::Train, settings, &words, train.len(), Some(rows))?;
         let mut run = Self {
             net,
             batches,
-            pace,
             training,
             held_out: None,
-            begun: 0,
-            submitted: 0,
-            seconds: 0.0,
+            settings: settings.clone(),
+            pace,
+            place,
+            record,
+            train: None,
+            test: None,
+            carried,
+            begun: false,
             per_step: None,
             in_flight: None,
             scores: None,
         };
         if let (Some(test), Some(goal)) = (test, goal) {
-            let resident = resident(run.net, goal, trainer, &Words::of(test), test.len(), None)?;
+            let resident = resident(run.net, goal, settings, &Words::of(test), test.len(), None)?;
             run.held_out = Some(HeldOut { resident, rows: test.len(), spread: metrics::spread(test, goal) });
         }
         Ok(run)
     }
 
-    /// One epoch within its bounds, and the evaluation after it; `None` if `tell` ended it.
-    pub(super) async fn epoch(
+    /// Does the next `most` steps of the epoch, or as many as there are before `is_up`, and at least one submission; `Break` if
+    /// `progress`, which is told how many are done, ended it.
+    pub(super) async fn advance(
         &mut self,
-        Bounds { epoch, epochs, most, clock }: Bounds<'_>,
-        tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Option<EpochReport>> {
-        let watch = Stopwatch::start();
-        self.start(epoch - 1)?;
-        let steps = self.training.steps();
-        let most = usize::try_from(most).unwrap_or(steps).min(steps);
-        let progress = |step| tell(Event::Progress { epoch, epochs, step, steps });
-        let Some((done, scores)) = walk(self.net, &mut self.training, true, most, Some(clock), progress).await? else {
-            return Ok(None);
+        most: usize,
+        is_up: impl Fn() -> bool,
+        progress: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let Self { net, training, place, .. } = self;
+        let (engine, counted) = net.parts_and_steps();
+        let count = |steps: usize| {
+            place.step += steps;
+            place.steps += steps as u64;
+            *counted += steps as u64;
         };
-        let eta = self.pace.eta(epoch - 1, done.saturating_sub(1));
-        let mut report = report(epoch, done, watch.elapsed().as_secs_f64(), &scores, eta)?;
+        training.walk(engine, count, most, is_up, progress).await
+    }
+
+    /// The scores of the steps done of the epoch.
+    pub(super) fn scores(&mut self) -> Later<Scores> {
+        Box::pin(self.training.scores(self.net.parts().0, self.place.step))
+    }
+
+    /// The words that say the same, as a later process takes them.
+    pub(super) fn score_words(&mut self) -> Later<Vec<u32>> {
+        if !self.begun {
+            let carried = self.carried.clone();
+            return Box::pin(async move { Ok(carried) });
+        }
+        Box::pin(self.training.score_words(self.net.parts().0, self.place.step))
+    }
+
+    /// The report of the epoch, or of what was done of it, with the evaluation after it. A whole epoch is done then.
+    pub(super) async fn report(&mut self, scores: &Scores, seconds: f64) -> Result<EpochReport> {
+        let Position { epoch, step, .. } = self.place;
+        let eta = self.pace.eta(epoch, step.saturating_sub(1));
+        let mut report = report(epoch + 1, step, seconds, scores, eta)?;
         if let Some(HeldOut { resident, rows, spread }) = &mut self.held_out {
-            resident.start_in_order(self.net.parts().0)?;
-            let steps = resident.steps();
-            let walked = walk(self.net, resident, false, steps, None, |_| ControlFlow::Continue(())).await?;
-            report.test = walked.map(|(_, scores)| Metrics::new(&scores, *rows, spread).summary());
+            let engine = self.net.parts().0;
+            resident.start_in_order(engine)?;
+            let (most, never) = (resident.steps(), || false);
+            let _ = resident.walk(engine, |_| {}, most, never, |_| ControlFlow::Continue(())).await?;
+            let scores = resident.scores(engine, most).await?;
+            report.test = Some(Metrics::new(&scores, *rows, spread).summary());
         }
         if let Some(test) = report.test.filter(|test| !test.cost.is_finite()) {
             #[allow(clippy::cast_possible_truncation, reason = "NaN and infinity stay what they are")]
-            return Err(Error::Diverged { epoch, step: done, cost: test.cost as f32 });
+            return Err(Error::Diverged { epoch: epoch + 1, step, cost: test.cost as f32 });
         }
         self.pace.see(&report);
-        Ok(Some(report))
+        if step == self.steps_per_epoch() {
+            self.next_epoch();
+        }
+        Ok(report)
+    }
+
+    /// On to the next epoch, which is not begun yet.
+    fn next_epoch(&mut self) {
+        self.place = Position { epoch: self.place.epoch + 1, step: 0, seconds: 0.0, steps: self.place.steps };
+        self.begun = false;
     }
 
     /// Mini-batches a whole epoch has.
@@ -240,41 +283,48 @@ impl<'n> Training<'n> {
         }
     }
 
-    /// The walk back to its first step, with the order of an epoch, counted from 0, and the numbers of its steps.
-    fn start(&mut self, epoch: usize) -> Result<()> {
-        let taken = self.net.optimizer_steps();
+    /// Gives the device the order of the epoch and the numbers of its steps, and the walk its place, unless that is done.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        if self.begun {
+            return Ok(());
+        }
+        let Position { epoch, step, .. } = self.place;
+        let taken = self.net.optimizer_steps().saturating_sub(step as u64);
         let hyper = self.pace.hyper(epoch, taken)?;
-        self.training.start(self.net.parts().0, &self.batches.order(epoch as u64), &hyper, taken)
+        let order = self.batches.order(epoch as u64);
+        self.training.start_at(self.net.parts().0, &order, &hyper, taken, (step, &self.carried))?;
+        self.carried.clear();
+        self.begun = true;
+        Ok(())
     }
 
     /// Hands the device about as many steps as take this long, but not past the end of the epoch, and says how many.
     fn submit(&mut self, budget: Duration) -> Result<usize> {
         let steps = self.training.steps();
-        if self.begun == 0 || self.submitted == steps {
-            self.start(self.begun)?;
-            self.begun += 1;
-            self.submitted = 0;
-        }
+        self.begin()?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough number of steps")]
         let fits = self.per_step.map_or(1, |step| (budget.as_secs_f64() / step) as usize);
-        let count = fits.clamp(1, MOST_STEPS).min(steps - self.submitted);
-        let (engine, counted) = self.net.parts_and_steps();
-        let watch = Stopwatch::start();
-        self.training.submit_just(engine, count)?;
-        self.submitted += count;
-        *counted += count as u64;
-        if engine.is_immediate() {
-            self.note(count, watch.elapsed());
-        } else {
-            let mut done: Later<Duration> = Box::pin(engine.done());
-            // The first poll sets a thread to watch the device, unless the work is done already.
-            match at_once(&mut done) {
-                Some(took) => self.note(count, took?),
-                None => self.in_flight = Some((count, done)),
+        let count = fits.clamp(1, MOST_STEPS).min(steps - self.place.step);
+        if count > 0 {
+            let (engine, counted) = self.net.parts_and_steps();
+            let watch = Stopwatch::start();
+            self.training.submit_just(engine, count)?;
+            self.place.step += count;
+            self.place.steps += count as u64;
+            *counted += count as u64;
+            if engine.is_immediate() {
+                self.note(count, watch.elapsed());
+            } else {
+                let mut done: Later<Duration> = Box::pin(engine.done());
+                // The first poll sets a thread to watch the device, unless the work is done already.
+                match at_once(&mut done) {
+                    Some(took) => self.note(count, took?),
+                    None => self.in_flight = Some((count, done)),
+                }
             }
         }
-        if self.submitted == steps {
-            self.scores = Some(Box::pin(self.training.scores(self.net.parts().0, steps)));
+        if self.place.step == steps {
+            self.scores = Some(self.scores());
         }
         Ok(count)
     }
@@ -284,7 +334,7 @@ impl<'n> Training<'n> {
         #[allow(clippy::cast_precision_loss, reason = "at most MOST_STEPS")]
         let per_step = took.as_secs_f64().max(1e-7) / steps as f64;
         self.per_step = Some(per_step);
-        self.seconds += took.as_secs_f64();
+        self.place.seconds += took.as_secs_f64();
     }
 
     /// The report of the epoch that was waited for, if its costs are there.
@@ -294,9 +344,9 @@ impl<'n> Training<'n> {
             self.scores = Some(scores);
             return Ok(None);
         };
-        let seconds = std::mem::take(&mut self.seconds);
-        let steps = self.training.steps();
-        let report = report(self.begun, steps, seconds, &arrived?, self.pace.eta(self.begun - 1, steps - 1))?;
+        let (Position { epoch, seconds, .. }, steps) = (self.place, self.training.steps());
+        self.next_epoch();
+        let report = report(epoch + 1, steps, seconds, &arrived?, self.pace.eta(epoch, steps - 1))?;
         self.pace.see(&report);
         Ok(Some(report))
     }
@@ -332,17 +382,17 @@ pub(crate) fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores, 
 fn resident(
     net: &mut Network,
     goal: Goal,
-    trainer: &Trainer<'_>,
+    settings: &Settings,
     words: &Words,
     len: usize,
     rows: Option<usize>,
 ) -> Result<Resident> {
     let layers = net.layers().to_vec();
-    let update = trainer.optimizer.update();
+    let update = settings.optimizer.update();
     let (rates, seed) = (net.dropout().rates.to_vec(), net.dropout().seed);
     let dropout = Dropout { rates: &rates, seed };
     let emphasis = words.emphasis;
-    let request = net.request(goal, trainer.cost, words.source, 1);
+    let request = net.request(goal, settings.cost, words.source, 1);
     let mut request = Request { layers: &layers, update, dropout, emphasis, ..request };
     request.rows = rows.unwrap_or(request.rows);
     let kind = net.kind(&request);
@@ -351,22 +401,4 @@ fn resident(
     }
     let (engine, shared) = net.parts();
     Resident::open(engine, kind, &request, shared, words)
-}
-
-/// The first `most` steps of a walk, or as many as there is time for, and their scores; `None` if the callback ended it.
-async fn walk(
-    net: &mut Network,
-    resident: &mut Resident,
-    trains: bool,
-    most: usize,
-    clock: Option<&Clock>,
-    mut progress: impl FnMut(usize) -> ControlFlow<()>,
-) -> Result<Option<(usize, Scores)>> {
-    let (engine, trained) = net.parts_and_steps();
-    let mut evaluated = 0;
-    let counted = if trains { trained } else { &mut evaluated };
-    let is_up = || clock.is_some_and(Clock::is_up);
-    let Some(steps) = resident.walk(engine, counted, most, is_up, &mut progress).await? else { return Ok(None) };
-    let scores = resident.scores(engine, steps).await?;
-    if progress(steps).is_break() { Ok(None) } else { Ok(Some((steps, scores))) }
 }

@@ -4,6 +4,8 @@ use std::f64::consts::PI;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// Where in a run a step is.
@@ -19,7 +21,8 @@ pub struct Moment {
 }
 
 /// A length of time in a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Span {
     /// So many mini-batches.
@@ -66,22 +69,46 @@ impl Span {
 /// assert!(at(999) < 1e-5);
 /// let trainer = Trainer::new(Cost::Quadratic, Sgd::new(3.0)).schedule(schedule);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Schedule(Kind);
 
 /// A factor of a closure.
 type Custom = Arc<dyn Fn(Moment) -> f64 + Send + Sync>;
 
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Kind {
     Constant,
-    Step { every: Span, by: f64 },
-    Exponential { every: Span, by: f64 },
-    Cosine { period: Span, growth: f64, least: f64 },
-    OneCycle { rise: f64, start: f64, end: f64 },
-    WarmUp { over: Span, then: Box<Schedule> },
-    Then { first: Box<Schedule>, over: Span, then: Box<Schedule> },
-    Custom(Custom),
+    Step {
+        every: Span,
+        by: f64,
+    },
+    Exponential {
+        every: Span,
+        by: f64,
+    },
+    Cosine {
+        period: Span,
+        growth: f64,
+        least: f64,
+    },
+    OneCycle {
+        rise: f64,
+        start: f64,
+        end: f64,
+    },
+    WarmUp {
+        over: Span,
+        then: Box<Schedule>,
+    },
+    Then {
+        first: Box<Schedule>,
+        over: Span,
+        then: Box<Schedule>,
+    },
+    /// A function, which no file can hold: `None` where it has to be given again.
+    Custom(#[serde(skip)] Option<Custom>),
 }
 
 impl fmt::Debug for Schedule {
@@ -169,7 +196,7 @@ impl Schedule {
     /// ```
     #[must_use]
     pub fn custom(factor: impl Fn(Moment) -> f64 + Send + Sync + 'static) -> Self {
-        Self(Kind::Custom(Arc::new(factor)))
+        Self(Kind::Custom(Some(Arc::new(factor))))
     }
 
     /// This schedule after a linear warm-up: over `n` steps, `factor(t) = (t + 1) / n` of what this one starts with; its own time
@@ -225,14 +252,20 @@ impl Schedule {
                     false => then.factor(later(at, n, at.step - n)),
                 }
             }
-            Kind::Custom(factor) => factor(at),
+            Kind::Custom(Some(factor)) => factor(at),
+            // `check` refuses it.
+            Kind::Custom(None) => f64::NAN,
         }
     }
 
     /// Refuses numbers that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.0 {
-            Kind::Constant | Kind::Custom(_) => Ok(()),
+            Kind::Constant | Kind::Custom(Some(_)) => Ok(()),
+            Kind::Custom(None) => {
+                let want = "given again with Trainer::schedule, since no file holds a function";
+                refuse(true, "schedule of the resumed run", "a function", want)
+            }
             Kind::Step { every, by } | Kind::Exponential { every, by } => {
                 every.check()?;
                 refuse(!(*by > 0.0 && by.is_finite()), "factor of the schedule", &by.to_string(), "finite and above 0")

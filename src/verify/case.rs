@@ -76,6 +76,7 @@ impl Case {
         match kernel {
             Kernel::Activation | Kernel::ActivationPrime => count(elementwise().len()),
             Kernel::DenseForward | Kernel::DenseBackward => count(elementwise().len()) * PARTS,
+            Kernel::GatherForward => 2 * PARTS,
             Kernel::CostValue | Kernel::CostDerivative => 2 * count(Cost::ALL.len()),
             Kernel::OutputError | Kernel::Persistent => 2 * count(pairs().len()),
             Kernel::Gather => 16,
@@ -93,11 +94,18 @@ impl Case {
     }
 
     /// The plan of this one dispatch.
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         let buffers =
             self.buffers.iter().zip(self.step.kernel.info().bindings).map(|((element, _, words), binding)| {
                 let name = binding.name.to_owned();
-                BufferSpec { name, len: words.len() + GUARDS, element: *element, role: Role::Between, head: Vec::new() }
+                BufferSpec {
+                    name,
+                    len: words.len() + GUARDS,
+                    element: *element,
+                    role: Role::Between,
+                    head: Vec::new(),
+                    part_of: None,
+                }
             });
         let rows = self.step.params.rows as usize;
         let rounds = vec![Round { steps: 0..1, advances: 1 }];
@@ -191,7 +199,7 @@ impl Case {
             // The buffer was just made this long.
             let _ = engine.write(slot, 0, words);
         }
-        let slots: Vec<_> = (0..self.buffers.len()).collect();
+        let slots: Vec<_> = (0..self.buffers.len()).map(cpu::Bound::whole).collect();
         engine.run_plain(&self.step, &slots);
         engine.into_memory()
     }

@@ -1,6 +1,7 @@
 //! Two backends side by side, one step of a plan at a time.
 
 use std::future::Future;
+use std::ops::Range;
 
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
@@ -9,7 +10,7 @@ use super::case::GARBAGE;
 use super::compare::{Worst, bound, terms};
 use super::tracked::Tracked;
 use crate::Device;
-use crate::backend::{Engine, Prepared};
+use crate::backend::{Engine, Prepared, Slot, slots};
 use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel};
@@ -50,7 +51,7 @@ impl DeviceRunner {
     pub fn new(device: &Device, plan: &Plan) -> Result<Self> {
         check_bindings(plan)?;
         let mut engine = device.checked_engine();
-        let slots = plan.buffers.iter().map(|spec| engine.alloc(spec)).collect::<Result<Vec<_>>>()?;
+        let slots = slots(plan, |_| None, |spec| engine.alloc(spec))?;
         let prepared = engine.prepare(plan.clone(), slots)?;
         Ok(Self { name: device.adapter(), engine, prepared })
     }
@@ -92,10 +93,21 @@ impl Runner for DeviceRunner {
 /// Whether every step of a plan binds buffers that exist, as many and of the kind that its kernel wants, and none that it writes
 /// a second time.
 fn check_bindings(plan: &Plan) -> Result<()> {
+    for (index, spec) in plan.buffers.iter().enumerate() {
+        let Some((BufferId(of), start)) = spec.part_of else { continue };
+        let whole = plan.buffers[..index].get(of).filter(|whole| whole.part_of.is_none());
+        if whole.is_none_or(|whole| start.checked_add(spec.len).is_none_or(|end| end > whole.len)) {
+            let want = "inside a whole buffer that comes before it";
+            return Err(Error::shape(format!("buffer {}", spec.name), want, format!("{:?}", spec.part_of)));
+        }
+    }
     for step in &plan.steps {
         let row = step.kernel.info().bindings;
         let fits = |id: &BufferId, want: Element| plan.buffers.get(id.0).is_some_and(|spec| spec.element == want);
-        let once = |at: usize| step.bindings.iter().filter(|&&id| id == step.bindings[at]).count() == 1;
+        let once = |at: usize| {
+            let root = plan.root(step.bindings[at]);
+            step.bindings.iter().filter(|&&id| plan.root(id) == root).count() == 1
+        };
         let good = step.bindings.len() == row.len()
             && step.bindings.iter().zip(row).all(|(id, binding)| fits(id, binding.element))
             && (0..row.len()).all(|at| row[at].access == Access::In || once(at));
@@ -136,10 +148,9 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
         return Err(Error::InvalidOption { option: "times", value: times.to_string(), want });
     }
     let mut oracle = cpu::Engine::<Tracked>::new(cpu::Threads(1));
+    let slots = slots(plan, |_| None, |spec| Ok(Slot::whole(oracle.alloc(spec.element, spec.len))))?;
     for (index, words) in contents(plan, seed).iter().enumerate() {
-        let spec = &plan.buffers[index];
-        let slot = oracle.alloc(spec.element, spec.len);
-        oracle.write(slot, 0, words)?;
+        oracle.write(slots[index].buffer, slots[index].start, words)?;
         a.write(BufferId(index), words)?;
         b.write(BufferId(index), words)?;
     }
@@ -149,8 +160,8 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
         let round = plan.rounds.last().map_or(0..plan.steps.len(), |round| round.steps.clone());
         for number in round {
             let step = &plan.steps[number];
-            let slots: Vec<_> = step.bindings.iter().map(|id| id.0).collect();
-            oracle.run_plain(step, &slots);
+            let bound = step.bindings.iter().map(|id| cpu::Bound::of(&plan.buffers[id.0], slots[id.0]));
+            oracle.run_plain(step, &bound.collect::<Vec<_>>());
             a.run(number)?;
             b.run(number)?;
             for (&id, binding) in step.bindings.iter().zip(step.kernel.info().bindings) {
@@ -158,9 +169,10 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
                     continue;
                 }
                 let (words_a, words_b) = (a.read(id).await?, b.read(id).await?);
-                let want = oracle.memory().buffer(id.0);
+                let Slot { buffer, start } = slots[id.0];
+                let want = (oracle.memory().buffer(buffer), start..start + plan.buffers[id.0].len);
                 let terms = terms(step.kernel, &step.params);
-                let [off_a, off_b] = [&words_a, &words_b].map(|words| distance(words, want, terms));
+                let [off_a, off_b] = [&words_a, &words_b].map(|words| distance(words, &want, terms));
                 report.worst.merge(&off_a);
                 report.worst.merge(&off_b);
                 if !off_a.passed() || !off_b.passed() {
@@ -181,7 +193,7 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
                 }
                 // The next step starts from equal buffers on all three.
                 b.write(id, &words_a)?;
-                oracle.write(id.0, 0, &words_a)?;
+                oracle.write(buffer, start, &words_a)?;
             }
             report.steps += 1;
         }
@@ -189,17 +201,17 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
     Ok(report)
 }
 
-/// How far words are from the reference.
-fn distance(words: &[u32], want: &Buffer<Tracked>, terms: u64) -> Worst {
+/// How far words are from the reference, which is this part of a buffer.
+fn distance(words: &[u32], (want, part): &(&Buffer<Tracked>, Range<usize>), terms: u64) -> Worst {
     let mut worst = Worst::default();
     match want {
         Buffer::Word(want) => {
-            for (i, (&got, &want)) in words.iter().zip(want).enumerate() {
+            for (i, (&got, &want)) in words.iter().zip(&want[part.clone()]).enumerate() {
                 worst.add_word(i, got, want);
             }
         }
         Buffer::Real(want) => {
-            for (i, (&got, want)) in words.iter().zip(want.iter()).enumerate() {
+            for (i, (&got, want)) in words.iter().zip(&want[part.clone()]).enumerate() {
                 // Nobody has written here yet.
                 if got == GARBAGE && want.value.is_nan() {
                     worst.add_word(i, 0, 0);
@@ -209,11 +221,7 @@ fn distance(words: &[u32], want: &Buffer<Tracked>, terms: u64) -> Worst {
             }
         }
     }
-    let wanted = match want {
-        Buffer::Word(want) => want.len(),
-        Buffer::Real(want) => want.len(),
-    };
-    if words.len() != wanted {
+    if words.len() != part.len() {
         worst.ratio = f64::INFINITY;
     }
     worst
@@ -228,7 +236,7 @@ fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
     plan.buffers
         .iter()
         .map(|spec| match spec.role {
-            Role::Control => vec![0, live, word(examples), 0],
+            Role::Control => vec![0, live, word(examples), 0, 0],
             Role::Order => (0..word(spec.len)).rev().collect(),
             Role::Walk => {
                 let own = [0, live, word(examples), 0].into_iter().chain((0..word(examples)).rev());
@@ -241,19 +249,23 @@ fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
             Role::Hyper => numbers(spec, &mut random, 0.1),
             Role::Parameters | Role::X => numbers(spec, &mut random, -1.0),
             Role::Y => numbers(spec, &mut random, 0.0),
-            _ => vec![GARBAGE; spec.len],
+            _ => {
+                let mut words = spec.head.clone();
+                words.resize(spec.len, GARBAGE);
+                words
+            }
         })
         .collect()
 }
 
 fn numbers(spec: &BufferSpec, random: &mut Pcg64Mcg, low: f32) -> Vec<u32> {
-    debug_assert_eq!(spec.element, Element::F32);
     (0..spec.len).map(|_| random.random_range(low..1.0_f32).to_bits()).collect()
 }
 
 /// Resident data in the format that the plan gathers it in.
 fn data(plan: &Plan, spec: &BufferSpec, examples: usize, random: &mut Pcg64Mcg) -> Vec<u32> {
-    let gathers = |step: &&Step| matches!(step.kernel, Kernel::Gather | Kernel::Persistent);
+    let own = if spec.role == Role::Inputs { Kernel::GatherForward } else { Kernel::OutputError };
+    let gathers = |step: &&Step| [Kernel::Gather, Kernel::Persistent, own].contains(&step.kernel);
     let Some(gather) = plan.steps.iter().find(gathers) else { return vec![0; spec.len] };
     let format = if spec.role == Role::Inputs { gather.params.format & 3 } else { gather.params.format >> 2 };
     match format & 3 {

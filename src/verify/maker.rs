@@ -4,10 +4,10 @@ use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::case::{Case, Fill, GARBAGE, Shape};
-use crate::kernel::{Kernel, Params};
+use crate::kernel::{Kernel, Params, most_groups_of_layers};
 use crate::layer::layout;
 use crate::optimizer::{CLIP_NORM, CLIP_VALUE, ETA, HYPER, KEEP, L1, L2, MAX_NORM, Rule, STEP_SIZE, Update};
-use crate::plan::{BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, Request, Role, Source, Step};
+use crate::plan::{Arena, BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, Request, Role, Source, Step};
 use crate::{Activation, Cost};
 
 /// The parts of a sum that are tried.
@@ -43,7 +43,7 @@ impl Maker {
         p.k_end = kernel.sum_length(&p).unwrap_or(0);
         p.count = match kernel {
             // The arena ends with the layer's biases.
-            Kernel::Update | Kernel::GradientSquares | Kernel::ClipGradients | Kernel::DenseUpdate => b + outputs,
+            Kernel::Update | Kernel::GradientSquares | Kernel::ClipGradients => b + outputs,
             _ => rows * outputs,
         };
         let mixed = u128::from(seed) << 64 | u128::from(rows) << 40 | u128::from(inputs) << 20 | u128::from(outputs);
@@ -72,11 +72,17 @@ impl Maker {
                 p.activation = elementwise()[(variant / PARTS) as usize].code();
                 self.part(variant % PARTS);
             }
+            Kernel::GatherForward => {
+                p.activation = elementwise()[variant as usize % elementwise().len()].code();
+                p.format = variant / PARTS;
+                self.part(variant % PARTS);
+            }
             Kernel::OutputError => {
                 let (cost, activation) = pairs()[variant as usize % pairs().len()];
                 p.cost = cost.code();
                 p.activation = activation.code();
             }
+            Kernel::DenseGradient => self.part(variant % PARTS),
             Kernel::Update | Kernel::DenseUpdate => p.rule = Rule::ALL[variant as usize % Rule::ALL.len()].code(),
             Kernel::Dropout => {
                 let rate = [0.5, 0.1, 0.95_f64][variant as usize % 3];
@@ -212,7 +218,7 @@ impl Maker {
     fn control(&self) -> Vec<u32> {
         let live = self.live();
         let step = if self.first_step() { 0 } else { 2 };
-        vec![step, live, step * self.p.rows + live, 0xffff_fffe]
+        vec![step, live, step * self.p.rows + live, 0xffff_fffe, step]
     }
 
     const fn first_step(&self) -> bool {
@@ -240,8 +246,10 @@ impl Maker {
     }
 
     pub(super) fn make(mut self) -> Case {
-        if self.kernel == Kernel::Persistent {
-            return self.persistent();
+        match self.kernel {
+            Kernel::Persistent => return self.persistent(),
+            Kernel::DenseGradient | Kernel::DenseUpdate => return self.all_layers(),
+            _ => {}
         }
         let p = self.p;
         let arena = p.b + p.outputs + 1;
@@ -281,11 +289,11 @@ impl Maker {
             Kernel::CostValue => {
                 let z = self.numbers(here);
                 let a = self.activations(&z);
-                vec![control, self.targets(), a, z, vec![GARBAGE; p.rows as usize]]
+                vec![control, self.targets(), a, z, vec![GARBAGE; 2 * p.rows as usize]]
             }
             Kernel::CountRight => {
                 let (y, a) = (self.targets(), self.numbers(here));
-                vec![control, y, a, vec![GARBAGE; p.rows as usize]]
+                vec![control, y, a, vec![GARBAGE; 2 * p.rows as usize]]
             }
             Kernel::Answers => {
                 let (y, mut a) = (self.targets(), self.numbers(here));
@@ -315,8 +323,7 @@ impl Maker {
                 vec![control, y, a, vec![GARBAGE; 8 * p.outputs as usize]]
             }
             Kernel::Tally => {
-                let rights = (0..p.rows).map(|_| self.random.random_range(0..2)).collect();
-                vec![control, self.numbers(p.rows), rights, vec![GARBAGE; 9]]
+                vec![control, self.scored_rows(), vec![GARBAGE; 9]]
             }
             Kernel::Update => {
                 let (hyper, state) = (self.hyper(), self.state());
@@ -331,30 +338,124 @@ impl Maker {
             Kernel::DenseForward => {
                 vec![self.numbers(below), self.numbers(arena), self.output(here), vec![GARBAGE; here as usize]]
             }
-            Kernel::OutputError => {
-                let z = self.numbers(here);
-                let a = self.activations(&z);
-                let rows = vec![GARBAGE; p.rows as usize];
-                vec![control, self.targets(), a, z, vec![GARBAGE; here as usize], rows.clone(), rows]
+            Kernel::GatherForward => {
+                let examples = 3 * p.rows + 5;
+                let order = (0..control[2]).map(|_| self.random.random_range(0..examples)).collect();
+                let inputs = match p.format {
+                    0 => self.numbers(examples * p.inputs),
+                    _ => (0..(examples * p.inputs).div_ceil(4)).map(|_| self.random.random()).collect(),
+                };
+                let (params, z, a) = (self.numbers(arena), self.output(here), vec![GARBAGE; here as usize]);
+                vec![inputs, params, z, a, vec![GARBAGE; below as usize], control, order]
             }
+            Kernel::OutputError => return self.output_error(),
             Kernel::DenseBackward => {
                 let z = self.numbers(below);
                 let a = self.activations(&z);
                 vec![self.numbers(here), self.numbers(arena), z, a, self.output(below)]
             }
-            Kernel::DenseGradient => vec![self.numbers(here), self.numbers(below), self.output(arena)],
-            Kernel::DenseUpdate => {
-                let (hyper, state) = (self.hyper(), self.state());
-                vec![self.numbers(here), self.numbers(below), hyper, control, state, self.numbers(arena)]
-            }
-            Kernel::Persistent => Vec::new(),
+            Kernel::DenseGradient | Kernel::DenseUpdate | Kernel::Persistent => Vec::new(),
         };
+        self.case(contents)
+    }
+
+    /// The case with these contents of its buffers.
+    fn case(&self, contents: Vec<Vec<u32>>) -> Case {
+        let p = self.p;
         let bindings = self.kernel.info().bindings;
         let buffers = bindings.iter().zip(contents).map(|(binding, words)| (binding.element, binding.access, words));
         let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs];
         let label = format!("{} {rows}x{inputs}x{outputs} variant {}", self.kernel.name(), self.variant);
         let ids = (0..bindings.len()).map(BufferId).collect();
         Case { step: Step { kernel: self.kernel, params: p, bindings: ids, label }, buffers: buffers.collect() }
+    }
+
+    /// The output error of targets that are there, or that it gathers.
+    fn output_error(mut self) -> Case {
+        let (rows, here) = (self.p.rows, self.p.rows * self.p.outputs);
+        let control = self.control();
+        let mut z = self.numbers(here);
+        let softmax = Cost::from_code(self.p.cost) == Cost::CategoricalCrossEntropy;
+        if softmax {
+            // Of two outputs whose difference is lost in the exponential, rounding would say which is the larger.
+            z.iter_mut().filter(|z| f32::from_bits(**z).abs() < 1e-30).for_each(|z| *z = 0);
+        }
+        let a = if softmax { vec![GARBAGE; here as usize] } else { self.activations(&z) };
+        let weights = self.p.format / 16;
+        let gathers = (self.variant / 2).is_multiple_of(2);
+        let (order, targets, y) = if gathers {
+            // Weights stand after as many examples as control says.
+            let examples = control[2];
+            let order = (0..examples).map(|i| (i * 7 + 3) % examples).collect();
+            let labels = softmax && self.variant.is_multiple_of(2);
+            let targets: Vec<u32> = match labels {
+                true => (0..examples).map(|_| self.random.random_range(0..self.p.outputs)).collect(),
+                false => {
+                    (0..examples * self.p.outputs).map(|_| self.random.random_range(0.0..1.0_f32).to_bits()).collect()
+                }
+            };
+            let len = targets.len() + (weights * examples) as usize;
+            let targets = self.with_weights(targets, len);
+            if labels {
+                self.p.format += 8;
+                [self.p.b, self.p.k_begin] = [0.025, 0.925_f32].map(f32::to_bits);
+            }
+            (order, targets, vec![GARBAGE; (here + weights * rows) as usize])
+        } else {
+            self.p.format += 32;
+            let y = self.targets();
+            (vec![GARBAGE], vec![GARBAGE], y)
+        };
+        let delta = vec![GARBAGE; here as usize];
+        self.case(vec![control, order, targets, y, a, z, delta, vec![GARBAGE; 2 * rows as usize]])
+    }
+
+    /// What rows score: their costs, then whether they are right.
+    fn scored_rows(&mut self) -> Vec<u32> {
+        let mut words = self.numbers(self.p.rows);
+        words.extend((0..self.p.rows).map(|_| if self.random.random() { 1.0 } else { 0.0_f32 }.to_bits()));
+        words
+    }
+
+    /// The gradients, or the step, of one to three layers. There are workgroups for any tiling, and tiles of every kind.
+    fn all_layers(mut self) -> Case {
+        let Params { rows, inputs, outputs, .. } = self.p;
+        let f = Activation::Sigmoid;
+        let dense = [(outputs as usize, f), (3, f), (outputs as usize % 4 + 2, f)];
+        let layers = layout(inputs as usize, &dense[..1 + self.variant as usize % 3]).map(|(layers, _)| layers);
+        let layers = layers.unwrap_or_default();
+        let arena = Arena::new(&layers, rows as usize, 3);
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let sizes = layers.iter().map(|layer| (word(layer.outputs), word(layer.inputs)));
+        let count = layers.last().map_or(0, |last| word(last.biases().end));
+        self.p = Params {
+            inputs: u32::try_from(most_groups_of_layers(sizes)).unwrap_or(u32::MAX),
+            outputs: word(layers.len()),
+            w: word(arena.scores),
+            b: word(arena.hyper),
+            activation: 0,
+            cost: self.variant % 2,
+            format: self.variant % 5,
+            count,
+            ..self.p
+        };
+        let mut walk = arena.head(&layers);
+        for (at, control) in walk.iter_mut().zip(self.control()) {
+            *at = control;
+        }
+        walk.resize(arena.hyper, GARBAGE);
+        walk.extend(self.hyper());
+        let mut scoring = self.scored_rows();
+        scoring.resize(arena.scores_len, GARBAGE);
+        let arenas = arena.activations.into_iter().chain(arena.deltas);
+        let mut contents: Vec<_> = arenas.map(|len| self.numbers(word(len))).collect();
+        contents.extend([walk, scoring]);
+        if self.kernel == Kernel::DenseGradient {
+            contents.push(self.output(count));
+        } else {
+            contents.extend([self.state(), self.numbers(count)]);
+        }
+        self.case(contents)
     }
 
     /// Two steps of two networks with a hidden layer or none, the second step on what is left of the data. Numbers are ordinary

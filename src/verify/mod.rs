@@ -2,6 +2,7 @@
 //! side by side.
 
 mod case;
+mod case_runner;
 mod compare;
 mod lockstep;
 mod maker;
@@ -9,6 +10,7 @@ mod self_check;
 mod tracked;
 
 pub use case::{Case, Fill, Shape};
+pub use case_runner::CaseRunner;
 pub use compare::{Worst, bound, compare};
 pub use lockstep::{DeviceRunner, Lockstep, Runner, lockstep_async};
 pub use self_check::{KernelCheck, SelfCheck, check_kernel_async, check_kernels_async};

@@ -5,4 +5,6 @@ mod idx;
 mod make;
 mod memory;
 mod mnist;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod random;

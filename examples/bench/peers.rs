@@ -1,0 +1,38 @@
+//! Other systems at the same work, where their programs are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of the programs: `python_peers.py WHICH SIZES BATCH STEPS`, and `burn_candle WHICH SIZES BATCH STEPS` where it was
+/// built. Each prints `NAME SIZES bBATCH : STEPS steps/s, ...`.
+pub struct Peers {
+    folder: PathBuf,
+    python: PathBuf,
+}
+
+impl Peers {
+    pub fn new(folder: &Path, python: &Path) -> Self {
+        Self { folder: folder.to_owned(), python: python.to_owned() }
+    }
+
+    /// Steps a second of one of them, or why there are none.
+    pub fn run(&self, which: &str, sizes: &str, batch: usize, steps: usize) -> Result<f64, String> {
+        let mut command = if which.starts_with("burn") || which == "candle" {
+            Command::new(self.folder.join("burn_candle"))
+        } else {
+            let mut command = Command::new(&self.python);
+            command.arg(self.folder.join("python_peers.py"));
+            command
+        };
+        let output = command.args([which, sizes, &batch.to_string(), &steps.to_string()]).output();
+        let output = output.map_err(|error| format!("{which} is missing: {error}"))?;
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let last = errors.lines().last().unwrap_or("it said nothing").to_owned();
+            return Err(format!("{which} is missing: {last}"));
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let number = text.split(" : ").nth(1).and_then(|rest| rest.split(" steps/s").next()?.trim().parse().ok());
+        number.ok_or_else(|| format!("{which} printed no steps/s: {text}"))
+    }
+}
