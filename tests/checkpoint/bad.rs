@@ -309,6 +309,22 @@ fn what_is_no_file_is_said() {
     }
 }
 
+/// Files that were written before are read: a format that changed without a new version number would be seen here, and what fuzzing
+/// starts from would be refused at its first byte.
+#[test]
+fn seeds_of_the_fuzz_target_are_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/checkpoint");
+    for name in ["seed-adam", "seed-momentum", "seed-rmsprop", "seed-run"] {
+        let path = folder.join(name);
+        let resumed = Trainer::resume(&path, &Device::cpu());
+        assert!(resumed.is_ok(), "{name}: {:?}", resumed.err());
+    }
+    for name in ["seed-network", "seed-table", "seed-adam"] {
+        let loaded = Network::load(folder.join(name), &Device::cpu());
+        assert!(loaded.is_ok(), "{name}: {:?}", loaded.err());
+    }
+}
+
 /// Writes what fuzzing starts from, where `WGRAD_CORPUS` names a folder: `fuzz/corpus/checkpoint`.
 #[test]
 fn corpus() {
