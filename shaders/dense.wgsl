@@ -27,7 +27,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
@@ -133,6 +133,10 @@ fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
 }
 // -- end of the activations --
 
+// What is known when the pipeline is made: what is not needed falls out of the text, where some adapters would run it for nothing.
+override ACTIVATION: u32 = 0u; // as p.activation
+override RULE: u32 = 0u;       // as p.rule
+
 // A workgroup computes a tile of the result, a lane 1, 2 or 4 blocks of 4 x 4 of it in registers: what it loads from workgroup memory
 // is used four or eight times. The tile has SIDE x 4 ROW_QUADS rows and SIDE x 4 COLUMN_QUADS columns: up to 64 x 64. With a SIDE
 // of 4, for small results, there are 16 lanes for the tile, four times: each group of 16 has every fourth term of the sum, and then
@@ -228,7 +232,7 @@ fn forward_element(b: u32, o: u32, sum: f32) {
     if (p.k_begin == 0u) { start = params[p.b + o]; } else { start = z_out[at]; }
     let weighted = start + sum;
     z_out[at] = weighted;
-    a_out[at] = f(p.activation, weighted);
+    a_out[at] = f(ACTIVATION, weighted);
 }
 
 fn forward_row(b: u32, o: u32, sums: vec4<f32>) {
@@ -303,12 +307,9 @@ fn example_of(b: u32) -> vec2<u32> {
 
 fn input_of(example: vec2<u32>, i: u32) -> f32 {
     let at = example.x * p.inputs + i;
-    var value = 0.0;
-    if ((p.format & 3u) == 1u) {
-        value = f32((inputs[at >> 2u] >> ((at & 3u) * 8u)) & 255u) * 0.003921569;
-    } else {
-        value = bitcast<f32>(inputs[at]);
-    }
+    let bytes = (p.format & 3u) == 1u;
+    let word = inputs[select(at, at >> 2u, bytes)];
+    let value = select(bitcast<f32>(word), f32((word >> ((at & 3u) * 8u)) & 255u) * 0.003921569, bytes);
     return select(0.0, value, example.y == 1u);
 }
 
@@ -352,7 +353,7 @@ fn backward_element(b: u32, i: u32, sum: f32) {
     let at = b * p.inputs + i;
     var error = sum;
     if (p.k_begin != 0u) { error += delta_here[at]; }
-    if (p.k_end == p.outputs) { error *= f_prime(p.activation, z_here[at], a_here[at]); }
+    if (p.k_end == p.outputs) { error *= f_prime(ACTIVATION, z_here[at], a_here[at]); }
     delta_here[at] = error;
 }
 
@@ -584,6 +585,10 @@ fn number(i: u32) -> f32 {
     return bitcast<f32>(walk[p.b + i]);
 }
 
+fn the_rule() -> u32 {
+    return RULE;
+}
+
 // -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
 // There are this many numbers a step, in these places; src/optimizer.rs says what each is. number(i) is the i-th of all steps.
 const HYPER: u32 = 14u;
@@ -652,23 +657,23 @@ fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved 
 // What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
 fn remembered(e: u32, arena: u32, w: f32) -> Moved {
     var at = Moved(w, 0.0, 0.0);
-    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
-    if (p.rule == 3u) { at.v = state[e]; }
-    if (p.rule == 4u) { at.v = state[arena + e]; }
+    if (the_rule() == 1u || the_rule() == 2u || the_rule() == 4u) { at.m = state[e]; }
+    if (the_rule() == 3u) { at.v = state[e]; }
+    if (the_rule() == 4u) { at.v = state[arena + e]; }
     return at;
 }
 
 fn remember(e: u32, arena: u32, at: Moved) {
-    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
-    if (p.rule == 3u) { state[e] = at.v; }
-    if (p.rule == 4u) { state[arena + e] = at.v; }
+    if (the_rule() == 1u || the_rule() == 2u || the_rule() == 4u) { state[e] = at.m; }
+    if (the_rule() == 3u) { state[e] = at.v; }
+    if (the_rule() == 4u) { state[arena + e] = at.v; }
 }
 // -- end of the optimisers --
 
 fn update_element(layer: Layer, o: u32, i: u32, sum: f32) {
     if (o >= layer.outputs || i > layer.inputs) { return; }
     let at = select(layer.w + o * layer.inputs + i, layer.b + o, i == layer.inputs);
-    let next = moved(p.rule, HYPER * walk[4], remembered(at, p.count, weights[at]), sum, i < layer.inputs);
+    let next = moved(RULE, HYPER * walk[4], remembered(at, p.count, weights[at]), sum, i < layer.inputs);
     weights[at] = next.w;
     remember(at, p.count, next);
 }

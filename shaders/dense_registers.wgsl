@@ -26,7 +26,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
@@ -132,6 +132,10 @@ fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
 }
 // -- end of the activations --
 
+// What is known when the pipeline is made: what is not needed falls out of the text, where some adapters would run it for nothing.
+override ACTIVATION: u32 = 0u; // as p.activation
+override RULE: u32 = 0u;       // as p.rule
+
 const ROWS: u32 = 6u;
 const COLUMNS: u32 = 8u;
 // Terms of a long sum that are added up by themselves: the rounding error then grows with their number and with that of the
@@ -220,7 +224,7 @@ fn finish_forward(origin: vec2<u32>, tile: Tile) {
             if (p.k_begin == 0u) { start = params[p.b + origin.y + c]; } else { start = z_out[at]; }
             let weighted = start + sums[2u * r + c / 4u][c % 4u];
             z_out[at] = weighted;
-            a_out[at] = f(p.activation, weighted);
+            a_out[at] = f(ACTIVATION, weighted);
         }
     }
 }
@@ -262,12 +266,9 @@ fn example_of(b: u32) -> vec2<u32> {
 
 fn input_of(example: vec2<u32>, i: u32) -> f32 {
     let at = example.x * p.inputs + i;
-    var value = 0.0;
-    if ((p.format & 3u) == 1u) {
-        value = f32((inputs[at >> 2u] >> ((at & 3u) * 8u)) & 255u) * 0.003921569;
-    } else {
-        value = bitcast<f32>(inputs[at]);
-    }
+    let bytes = (p.format & 3u) == 1u;
+    let word = inputs[select(at, at >> 2u, bytes)];
+    let value = select(bitcast<f32>(word), f32((word >> ((at & 3u) * 8u)) & 255u) * 0.003921569, bytes);
     return select(0.0, value, example.y == 1u);
 }
 
@@ -338,7 +339,7 @@ fn dense_backward_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
             let at = (origin.x + r) * p.inputs + origin.y + c;
             var sum = sums[2u * r + c / 4u][c % 4u];
             if (p.k_begin != 0u) { sum += delta_here[at]; }
-            if (p.k_end == p.outputs) { sum *= f_prime(p.activation, z_here[at], a_here[at]); }
+            if (p.k_end == p.outputs) { sum *= f_prime(ACTIVATION, z_here[at], a_here[at]); }
             delta_here[at] = sum;
         }
     }
@@ -370,17 +371,6 @@ fn layer_of(l: u32) -> Layer {
     return Layer(walk[at], walk[at + 1u], walk[at + 2u], walk[at + 3u], walk[at + 4u], walk[at + 5u]);
 }
 
-// Four errors, or activations, of layer l, from these places of its arena.
-fn errors_at(l: u32, at: vec4<u32>) -> vec4<f32> {
-    if (l % 2u == 0u) { return vec4(delta_odd[at.x], delta_odd[at.y], delta_odd[at.z], delta_odd[at.w]); }
-    return vec4(delta_even[at.x], delta_even[at.y], delta_even[at.z], delta_even[at.w]);
-}
-
-fn inputs_at(l: u32, at: vec4<u32>) -> vec4<f32> {
-    if (l % 2u == 0u) { return vec4(a_even[at.x], a_even[at.y], a_even[at.z], a_even[at.w]); }
-    return vec4(a_odd[at.x], a_odd[at.y], a_odd[at.z], a_odd[at.w]);
-}
-
 // Which tile of which layer an invocation has, by its first row and column; and whether it has one.
 struct Found {
     layer: u32,
@@ -404,22 +394,40 @@ fn find_tile(number_of_group: u32, lane: u32) -> Found {
     return Found(0u, vec2(0u, 0u), false);
 }
 
-// (delta^T [a 1]) over the rows k_begin..k_end, for the tile at origin; column I of a is 1.
+// (delta^T [a 1]) over the rows k_begin..k_end, for the tile at origin; column I of a is 1. Two loops, one for each pair of arenas: such an
+// adapter takes both ways of a branch, and within the loop it would load everything twice.
 fn gradient_tile(layer: Layer, l: u32, origin: vec2<u32>) -> Tile {
     let o = clamped6(origin.x, layer.outputs);
     let i = clamped8(origin.y, layer.inputs);
     // 1 in the one column that stands for the bias, if it is in this tile.
     let bias0 = vec4(layer.inputs) == vec4(origin.y, origin.y + 1u, origin.y + 2u, origin.y + 3u);
     let bias1 = vec4(layer.inputs) == vec4(origin.y + 4u, origin.y + 5u, origin.y + 6u, origin.y + 7u);
+    if (l % 2u == 0u) { return tile_of_even_inputs(layer, o, i, bias0, bias1); }
+    return tile_of_odd_inputs(layer, o, i, bias0, bias1);
+}
+
+fn tile_of_even_inputs(layer: Layer, o: array<u32, 6>, i: array<u32, 8>, bias0: vec4<bool>, bias1: vec4<bool>) -> Tile {
     var tile = Tile();
     for (var k = p.k_begin; k < p.k_end; k++) {
         let d = layer.here + k * layer.outputs;
-        let x0 = errors_at(l, d + vec4(o[0], o[1], o[2], o[3]));
-        let x1 = errors_at(l, d + vec4(o[4], o[5], o[4], o[5]));
+        let x = array(delta_odd[d + o[0]], delta_odd[d + o[1]], delta_odd[d + o[2]], delta_odd[d + o[3]], delta_odd[d + o[4]], delta_odd[d + o[5]]);
         let a = layer.below + k * layer.inputs;
-        let y0 = inputs_at(l, a + vec4(i[0], i[1], i[2], i[3]));
-        let y1 = inputs_at(l, a + vec4(i[4], i[5], i[6], i[7]));
-        add_outer_product(&tile, array(x0.x, x0.y, x0.z, x0.w, x1.x, x1.y), select(y0, vec4(1.0), bias0), select(y1, vec4(1.0), bias1));
+        let y0 = vec4(a_even[a + i[0]], a_even[a + i[1]], a_even[a + i[2]], a_even[a + i[3]]);
+        let y1 = vec4(a_even[a + i[4]], a_even[a + i[5]], a_even[a + i[6]], a_even[a + i[7]]);
+        add_outer_product(&tile, x, select(y0, vec4(1.0), bias0), select(y1, vec4(1.0), bias1));
+    }
+    return tile;
+}
+
+fn tile_of_odd_inputs(layer: Layer, o: array<u32, 6>, i: array<u32, 8>, bias0: vec4<bool>, bias1: vec4<bool>) -> Tile {
+    var tile = Tile();
+    for (var k = p.k_begin; k < p.k_end; k++) {
+        let d = layer.here + k * layer.outputs;
+        let x = array(delta_even[d + o[0]], delta_even[d + o[1]], delta_even[d + o[2]], delta_even[d + o[3]], delta_even[d + o[4]], delta_even[d + o[5]]);
+        let a = layer.below + k * layer.inputs;
+        let y0 = vec4(a_odd[a + i[0]], a_odd[a + i[1]], a_odd[a + i[2]], a_odd[a + i[3]]);
+        let y1 = vec4(a_odd[a + i[4]], a_odd[a + i[5]], a_odd[a + i[6]], a_odd[a + i[7]]);
+        add_outer_product(&tile, x, select(y0, vec4(1.0), bias0), select(y1, vec4(1.0), bias1));
     }
     return tile;
 }
@@ -474,6 +482,10 @@ fn dense_gradient_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
 
 fn number(i: u32) -> f32 {
     return bitcast<f32>(walk[p.b + i]);
+}
+
+fn the_rule() -> u32 {
+    return RULE;
 }
 
 // -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
@@ -544,16 +556,16 @@ fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved 
 // What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
 fn remembered(e: u32, arena: u32, w: f32) -> Moved {
     var at = Moved(w, 0.0, 0.0);
-    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
-    if (p.rule == 3u) { at.v = state[e]; }
-    if (p.rule == 4u) { at.v = state[arena + e]; }
+    if (the_rule() == 1u || the_rule() == 2u || the_rule() == 4u) { at.m = state[e]; }
+    if (the_rule() == 3u) { at.v = state[e]; }
+    if (the_rule() == 4u) { at.v = state[arena + e]; }
     return at;
 }
 
 fn remember(e: u32, arena: u32, at: Moved) {
-    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
-    if (p.rule == 3u) { state[e] = at.v; }
-    if (p.rule == 4u) { state[arena + e] = at.v; }
+    if (the_rule() == 1u || the_rule() == 2u || the_rule() == 4u) { state[e] = at.m; }
+    if (the_rule() == 3u) { state[e] = at.v; }
+    if (the_rule() == 4u) { state[arena + e] = at.v; }
 }
 // -- end of the optimisers --
 
@@ -572,7 +584,7 @@ fn dense_update_registers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
                 let i = origin.y + c;
                 let at = select(layer.w + o * layer.inputs + i, layer.b + o, i == layer.inputs);
                 let sum = sums[2u * r + c / 4u][c % 4u];
-                let next = moved(p.rule, HYPER * walk[4], remembered(at, p.count, weights[at]), sum, i < layer.inputs);
+                let next = moved(RULE, HYPER * walk[4], remembered(at, p.count, weights[at]), sum, i < layer.inputs);
                 weights[at] = next.w;
                 remember(at, p.count, next);
             }

@@ -8,9 +8,9 @@
 //                rows = the cost of each row times its weight, then 1 for each that is right, 0 past live (2 B)   overwrites
 //                control: the step whose gradients follow, [4], is this one
 //
-// Sum order: as in cost.wgsl; the softmax's sum alike.
+// Sum order: as in cost.wgsl, with LANES lanes; the softmax's sum alike.
 // Twin: src/cpu/output_error.rs, function of the same name. Change both or neither.
-// Grid: one workgroup of 64 a row, folded into y.
+// Grid: one workgroup of LANES a row, folded into y.
 
 struct Params {
     rows: u32,        // B: rows a mini-batch can hold
@@ -22,7 +22,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
@@ -137,6 +137,15 @@ fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
 @group(0) @binding(7) var<storage, read_write> delta_out: array<f32>;
 @group(0) @binding(8) var<storage, read_write> rows: array<f32>;    // the rows' costs, then whether they are right
 
+// What is known when the pipeline is made: what is not needed falls out of the text, where some adapters would run it for nothing.
+override ACTIVATION: u32 = 0u; // as p.activation
+override COST: u32 = 0u;       // as p.cost
+override LANES: u32 = 64u;     // of a row: 64, or 8 where more would only wait for one another
+
+fn the_cost() -> u32 {
+    return COST;
+}
+
 // -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
@@ -144,7 +153,7 @@ fn is_nan(x: f32) -> bool {
 
 // One output's part of the cost.
 fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
-    switch (p.cost) {
+    switch (the_cost()) {
         case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
         case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
         case 2u: { return yj * ((log_sum.x - zj) + log_sum.y); }
@@ -159,16 +168,16 @@ fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
 // The slope of that along the activation; of the cross-entropies, times f', which cancels. A NaN is passed on.
 fn cost_slope(aj: f32, yj: f32) -> f32 {
     var r = aj - yj;
-    if (p.cost >= 3u) {
-        if (r > select(1.0, 0.0, p.cost == 4u)) { r = 1.0; }
-        if (r < select(-1.0, 0.0, p.cost == 4u)) { r = -1.0; }
+    if (the_cost() >= 3u) {
+        if (r > select(1.0, 0.0, the_cost() == 4u)) { r = 1.0; }
+        if (r < select(-1.0, 0.0, the_cost() == 4u)) { r = -1.0; }
     }
     return r;
 }
 
 // Whether f' is a factor of the output error.
 fn has_f_prime() -> bool {
-    return p.cost == 0u || p.cost >= 3u;
+    return the_cost() == 0u || the_cost() >= 3u;
 }
 // -- end of the cost of one output --
 
@@ -179,29 +188,29 @@ var<workgroup> best_y: array<u32, 64>;
 var<workgroup> spoilt: array<u32, 64>; // 1 where a NaN was met: such a row is never a right answer
 
 // m = max_k z_k and ln sum_k e^(z_k - m) of the row that starts at first; added up here, they would lose what the smaller one
-// has to say. All 64 lanes call it.
+// has to say. All lanes call it.
 fn log_sum_exp(first: u32, lane: u32) -> vec2<f32> {
     var largest = -3.4e38;
-    for (var j = lane; j < p.outputs; j += 64u) { largest = max(largest, z[first + j]); }
+    for (var j = lane; j < p.outputs; j += LANES) { largest = max(largest, z[first + j]); }
     part[lane] = largest;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
         if (lane < half) { part[lane] = max(part[lane], part[lane + half]); }
         workgroupBarrier();
     }
     let m = part[0];
     workgroupBarrier();
     var sum = 0.0;
-    for (var j = lane; j < p.outputs; j += 64u) { sum += exp(z[first + j] - m); }
+    for (var j = lane; j < p.outputs; j += LANES) { sum += exp(z[first + j] - m); }
     let total = row_sum(sum, lane);
     return vec2(m, log(total));
 }
 
-// The sum of one number a lane, by a fixed tree. All 64 lanes call it; each gets the sum.
+// The sum of one number a lane, by a fixed tree. All lanes call it; each gets the sum.
 fn row_sum(x: f32, lane: u32) -> f32 {
     part[lane] = x;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
         if (lane < half) { part[lane] += part[lane + half]; }
         workgroupBarrier();
     }
@@ -210,17 +219,17 @@ fn row_sum(x: f32, lane: u32) -> f32 {
     return total;
 }
 
-// The cost of the row that starts at first; log_sum is that of the row, where the cost has a softmax. All 64 lanes call it.
+// The cost of the row that starts at first; log_sum is that of the row, where the cost has a softmax. All lanes call it.
 fn row_cost_of(first: u32, lane: u32, log_sum: vec2<f32>) -> f32 {
     var sum = 0.0;
-    for (var j = lane; j < p.outputs; j += 64u) {
+    for (var j = lane; j < p.outputs; j += LANES) {
         sum += cost_term(z[first + j], a[first + j], y[first + j], log_sum);
     }
     return row_sum(sum, lane);
 }
 
 // 1 if the largest output is where the target is largest (the first of equals), else 0; with one output, if both lie on the
-// same side of the middle of its range. All 64 lanes call it.
+// same side of the middle of its range. All lanes call it.
 fn row_right_of(first: u32, lane: u32) -> u32 {
     if (p.outputs == 1u) {
         let middle = select(0.5, 0.0, p.activation == 1u);
@@ -230,7 +239,7 @@ fn row_right_of(first: u32, lane: u32) -> u32 {
     var top_a = first + lane;
     var top_y = first + lane;
     var nan = 0u;
-    for (var j = lane; j < p.outputs; j += 64u) {
+    for (var j = lane; j < p.outputs; j += LANES) {
         if (is_nan(a[first + j])) { nan = 1u; }
         if (a[first + j] > a[top_a]) { top_a = first + j; }
         if (y[first + j] > y[top_y]) { top_y = first + j; }
@@ -239,7 +248,7 @@ fn row_right_of(first: u32, lane: u32) -> u32 {
     best_y[lane] = top_y;
     spoilt[lane] = nan;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
         let other = lane + half;
         if (lane < half && other < p.outputs) {
             let pa = best_a[lane];
@@ -269,7 +278,7 @@ fn gather_targets(row: u32, live: bool, lane: u32) {
     let labels = (p.format & 8u) != 0u;
     var example = 0u;
     if (live) { example = order[control[0] * p.rows + row]; }
-    for (var j = lane; j < p.outputs; j += 64u) {
+    for (var j = lane; j < p.outputs; j += LANES) {
         var value = 0.0;
         if (live && labels) {
             value = bitcast<f32>(select(p.b, p.k_begin, targets[example] == j));
@@ -285,7 +294,7 @@ fn gather_targets(row: u32, live: bool, lane: u32) {
     }
 }
 
-@compute @workgroup_size(64, 1, 1)
+@compute @workgroup_size(LANES, 1, 1)
 fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                 @builtin(local_invocation_index) lane: u32) {
     let row = group.y * groups.x + group.x;
@@ -295,25 +304,25 @@ fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     if (row == 0u && lane == 0u) { control[4] = control[0]; }
     if ((p.format & 32u) == 0u) { gather_targets(row, live, lane); }
     var log_sum = vec2(0.0, 0.0);
-    if (p.cost == 2u) {
+    if (COST == 2u) {
         log_sum = log_sum_exp(first, lane);
         var sum = 0.0;
-        for (var j = lane; j < p.outputs; j += 64u) {
+        for (var j = lane; j < p.outputs; j += LANES) {
             let e = exp(z[first + j] - log_sum.x);
             a[first + j] = e;
             sum += e;
         }
         let total = row_sum(sum, lane);
-        for (var j = lane; j < p.outputs; j += 64u) { a[first + j] /= total; }
+        for (var j = lane; j < p.outputs; j += LANES) { a[first + j] /= total; }
     }
     // Other lanes read what this one has written.
     storageBarrier();
     workgroupBarrier();
-    for (var j = first + lane; j < first + p.outputs; j += 64u) {
+    for (var j = first + lane; j < first + p.outputs; j += LANES) {
         var delta = 0.0;
         if (live) {
             delta = cost_slope(a[j], y[j]) / f32(control[1]) * weight_of(row);
-            if (has_f_prime()) { delta *= f_prime(p.activation, z[j], a[j]); }
+            if (has_f_prime()) { delta *= f_prime(ACTIVATION, z[j], a[j]); }
         }
         delta_out[j] = delta;
     }

@@ -30,7 +30,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
@@ -39,6 +39,8 @@ struct Params {
 // k_begin are the bits of what a label is, as in data.wgsl.
 
 override LANES: u32 = 64u; // invocations of a workgroup
+override COST: u32 = 0u;   // as p.cost, and RULE as p.rule: what is not needed falls out of the text
+override RULE: u32 = 0u;
 override HELD: u32 = 1u;   // quads of rows that a lane keeps in registers, 1 to 4; Q is a multiple
 
 // The head of walk, then LAYER words a layer, then for each network its control and its order of the examples.
@@ -178,6 +180,10 @@ fn f_prime(kind: u32, z: f32, a: f32) -> f32 {
 }
 // -- end of the activations --
 
+fn the_cost() -> u32 {
+    return COST;
+}
+
 // -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
@@ -185,7 +191,7 @@ fn is_nan(x: f32) -> bool {
 
 // One output's part of the cost.
 fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
-    switch (p.cost) {
+    switch (the_cost()) {
         case 0u: { return 0.5 * ((aj - yj) * (aj - yj)); }
         case 1u: { return max(zj, 0.0) - zj * yj + ln_1p(exp(-abs(zj))); }
         case 2u: { return yj * ((log_sum.x - zj) + log_sum.y); }
@@ -200,21 +206,25 @@ fn cost_term(zj: f32, aj: f32, yj: f32, log_sum: vec2<f32>) -> f32 {
 // The slope of that along the activation; of the cross-entropies, times f', which cancels. A NaN is passed on.
 fn cost_slope(aj: f32, yj: f32) -> f32 {
     var r = aj - yj;
-    if (p.cost >= 3u) {
-        if (r > select(1.0, 0.0, p.cost == 4u)) { r = 1.0; }
-        if (r < select(-1.0, 0.0, p.cost == 4u)) { r = -1.0; }
+    if (the_cost() >= 3u) {
+        if (r > select(1.0, 0.0, the_cost() == 4u)) { r = 1.0; }
+        if (r < select(-1.0, 0.0, the_cost() == 4u)) { r = -1.0; }
     }
     return r;
 }
 
 // Whether f' is a factor of the output error.
 fn has_f_prime() -> bool {
-    return p.cost == 0u || p.cost >= 3u;
+    return the_cost() == 0u || the_cost() >= 3u;
 }
 // -- end of the cost of one output --
 
 fn number(i: u32) -> f32 {
     return hyper[i];
+}
+
+fn the_rule() -> u32 {
+    return RULE;
 }
 
 // -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
@@ -285,16 +295,16 @@ fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved 
 // What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
 fn remembered(e: u32, arena: u32, w: f32) -> Moved {
     var at = Moved(w, 0.0, 0.0);
-    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
-    if (p.rule == 3u) { at.v = state[e]; }
-    if (p.rule == 4u) { at.v = state[arena + e]; }
+    if (the_rule() == 1u || the_rule() == 2u || the_rule() == 4u) { at.m = state[e]; }
+    if (the_rule() == 3u) { at.v = state[e]; }
+    if (the_rule() == 4u) { at.v = state[arena + e]; }
     return at;
 }
 
 fn remember(e: u32, arena: u32, at: Moved) {
-    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
-    if (p.rule == 3u) { state[e] = at.v; }
-    if (p.rule == 4u) { state[arena + e] = at.v; }
+    if (the_rule() == 1u || the_rule() == 2u || the_rule() == 4u) { state[e] = at.m; }
+    if (the_rule() == 3u) { state[e] = at.v; }
+    if (the_rule() == 4u) { state[arena + e] = at.v; }
 }
 // -- end of the optimisers --
 
@@ -437,7 +447,7 @@ fn judge(at: Layer, lane: u32) {
     for (var q = lane; q < quads; q += LANES) {
         var m = vec4(0.0);
         var log_sum = vec4(0.0);
-        if (p.cost == 2u) {
+        if (COST == 2u) {
             m = vec4(-3.4e38);
             for (var o = 0u; o < at.outputs; o++) { m = max(m, work[at.z + o * quads + q]); }
             var sum = vec4(0.0);
@@ -529,7 +539,7 @@ fn arenas(rule: u32) -> u32 {
 fn step_parameter(to: u32, h: u32, gradient: f32, is_weight: bool) {
     let arena = walk[PARAMS_STRIDE];
     let memory = state_at + to - params_at;
-    let next = moved(p.rule, h, remembered(memory, arena, params[to]), gradient, is_weight);
+    let next = moved(RULE, h, remembered(memory, arena, params[to]), gradient, is_weight);
     params[to] = next.w;
     remember(memory, arena, next);
 }
@@ -587,7 +597,7 @@ fn persistent(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     walk_at = HEAD + p.k_end * LAYER + network * walk[WALK_STRIDE];
     work_at = network * walk[WORK_STRIDE];
     params_at = network * walk[PARAMS_STRIDE];
-    state_at = params_at * arenas(p.rule);
+    state_at = params_at * arenas(RULE);
     quads = walk[Q_ROWS];
     let steps = walk[STEPS];
     if (lane == 0u) { start = vec2(walk[walk_at], walk[walk_at + 2u]); }

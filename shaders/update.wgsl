@@ -23,7 +23,7 @@ struct Params {
     k_end: u32,
     activation: u32,  // 0 sigmoid, 1 tanh, 2 relu, 3 identity, 4 leaky relu, 5 elu, 6 gelu, 7 gelu by tanh, 8 silu, 9 softplus
     cost: u32,        // 0 quadratic, 1 binary cross-entropy, 2 categorical cross-entropy, 3 huber, 4 absolute
-    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights
+    format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
 }
@@ -37,6 +37,10 @@ struct Params {
 
 fn number(i: u32) -> f32 {
     return hyper[i];
+}
+
+fn the_rule() -> u32 {
+    return p.rule;
 }
 
 // -- the optimisers; the same text stands in dense.wgsl, dense_registers.wgsl, persistent.wgsl and update.wgsl, and a test compares them --
@@ -107,16 +111,16 @@ fn moved(rule: u32, h: u32, at: Moved, gradient: f32, is_weight: bool) -> Moved 
 // What is remembered of a parameter: m (of rmsprop v) in the first arena of state, adam's v as many numbers further on as an arena has.
 fn remembered(e: u32, arena: u32, w: f32) -> Moved {
     var at = Moved(w, 0.0, 0.0);
-    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { at.m = state[e]; }
-    if (p.rule == 3u) { at.v = state[e]; }
-    if (p.rule == 4u) { at.v = state[arena + e]; }
+    if (the_rule() == 1u || the_rule() == 2u || the_rule() == 4u) { at.m = state[e]; }
+    if (the_rule() == 3u) { at.v = state[e]; }
+    if (the_rule() == 4u) { at.v = state[arena + e]; }
     return at;
 }
 
 fn remember(e: u32, arena: u32, at: Moved) {
-    if (p.rule == 1u || p.rule == 2u || p.rule == 4u) { state[e] = at.m; }
-    if (p.rule == 3u) { state[e] = at.v; }
-    if (p.rule == 4u) { state[arena + e] = at.v; }
+    if (the_rule() == 1u || the_rule() == 2u || the_rule() == 4u) { state[e] = at.m; }
+    if (the_rule() == 3u) { state[e] = at.v; }
+    if (the_rule() == 4u) { state[arena + e] = at.v; }
 }
 // -- end of the optimisers --
 

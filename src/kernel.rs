@@ -38,7 +38,7 @@ pub struct Params {
     /// Code of the cost.
     pub cost: u32,
     /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label; 16 more
-    /// where rows have weights.
+    /// where rows have weights, 32 more where the targets are in place already.
     pub format: u32,
     /// Elements of an elementwise kernel; all parameters, where their step is concerned.
     pub count: u32,
@@ -340,8 +340,34 @@ impl Kernel {
     #[must_use]
     pub fn constants(self, p: &Params, tiling: Tiling, lanes: u32) -> Vec<(&'static str, u32)> {
         match self {
-            Self::Persistent => vec![("LANES", lanes), ("HELD", held(p.rows))],
+            Self::Persistent => vec![("LANES", lanes), ("HELD", held(p.rows)), ("COST", p.cost), ("RULE", p.rule)],
+            Self::OutputError => {
+                let lanes = self.lanes_of_a_row(tiling);
+                vec![
+                    ("ACTIVATION", p.activation),
+                    ("COST", p.cost),
+                    ("LANES", u32::try_from(lanes).unwrap_or(u32::MAX)),
+                ]
+            }
+            Self::GatherForward | Self::DenseForward | Self::DenseBackward => {
+                let mut constants = self.tile(p, tiling).map_or_else(Vec::new, Tile::constants);
+                constants.push(("ACTIVATION", p.activation));
+                constants
+            }
+            Self::DenseUpdate => {
+                let mut constants = self.tile(p, tiling).map_or_else(Vec::new, Tile::constants);
+                constants.push(("RULE", p.rule));
+                constants
+            }
             _ => self.tile(p, tiling).map_or_else(Vec::new, Tile::constants),
+        }
+    }
+
+    /// Invocations that share a row of the output error. A software adapter runs eight at once, and more only wait for one another.
+    const fn lanes_of_a_row(self, tiling: Tiling) -> u64 {
+        match tiling {
+            Tiling::Workgroup { .. } => LANES,
+            Tiling::Registers => 8,
         }
     }
 
@@ -455,8 +481,10 @@ impl Kernel {
             Self::BiasGradient => terms,
             Self::Softmax | Self::CostValue => 3 * strided(p.outputs) + 18,
             Self::CountRight => strided(p.outputs) + 6,
-            Self::OutputError if p.cost == 2 => 8 * strided(p.outputs) + 30,
-            Self::OutputError => 4 * strided(p.outputs) + 12,
+            Self::OutputError => {
+                let terms = u64::from(p.outputs).div_ceil(self.lanes_of_a_row(tiling));
+                if p.cost == 2 { 8 * terms + 30 } else { 4 * terms + 12 }
+            }
             Self::Tally => strided(p.rows) + 12,
             Self::Answers => 2 * strided(p.outputs) + 18,
             Self::CountAnswers => u64::from(p.rows),
