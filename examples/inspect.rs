@@ -111,7 +111,7 @@ fn progress(net: &Network, trainer: &Trainer<'_>, all: bool) {
         let steps = grouped(net.optimizer_steps());
         say!("\n{epoch} epochs and {step} steps of the next are done; the optimiser has taken {steps} steps");
     }
-    say!("\n{trainer:#?}");
+    say!("\n{trainer}");
     let Some(History { epochs, stop, .. }) = trainer.history() else { return };
     if let Some(reason) = stop {
         say!("\nit ended: {reason}");

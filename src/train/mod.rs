@@ -102,6 +102,69 @@ impl std::fmt::Debug for Trainer<'_> {
     }
 }
 
+/// A line a setting, without those that are off.
+impl std::fmt::Display for Trainer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Settings { cost, optimizer, epochs, batch_size, seed, .. } = &self.settings;
+        let Settings { smoothing, schedule, plateau, early_stopping, keep_best, max_steps, max_time, .. } =
+            &self.settings;
+        write!(f, "cost            {cost}")?;
+        write!(f, "\noptimizer       {}", in_words(optimizer))?;
+        write!(f, "\nepochs          {epochs}, of {batch_size} rows a step, in an order from seed {seed}")?;
+        if *smoothing > 0.0 {
+            write!(f, "\nlabel smoothing {smoothing}")?;
+        }
+        write!(f, "\nlearning rate   {}", in_words(schedule))?;
+        if let Some(Plateau { metric, patience, by, .. }) = plateau {
+            write!(f, "\n                times {by} where {metric} is no better for {patience} epochs")?;
+        }
+        if let Some(EarlyStopping { metric, patience, .. }) = early_stopping {
+            write!(f, "\nends            where {metric} is no better for {patience} epochs")?;
+        }
+        if let Some(metric) = keep_best {
+            write!(f, "\nkeeps           the parameters with the best {metric}")?;
+        }
+        if let Some(steps) = max_steps {
+            write!(f, "\nat most         {steps} steps")?;
+        }
+        if let Some(time) = max_time {
+            write!(f, "\nat most         {time:?}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is stored of it in words, without what is off.
+fn in_words(stored: &impl Serialize) -> String {
+    fn add(value: &serde_json::Value, words: &mut Vec<String>) {
+        let serde_json::Value::Object(fields) = value else {
+            return words.push(value.to_string().trim_matches('"').to_owned());
+        };
+        for (name, value) in fields {
+            match value {
+                serde_json::Value::Null => {}
+                value if value.as_f64() == Some(0.0) => {}
+                serde_json::Value::Object(_) => {
+                    if name != "regularization" {
+                        words.push(name.clone());
+                    }
+                    add(value, words);
+                }
+                // Most are f32, which have fewer digits than what JSON has of them.
+                #[allow(clippy::cast_possible_truncation, reason = "for the eye")]
+                value if value.is_f64() => {
+                    words.push(format!("{name} {:?}", value.as_f64().unwrap_or_default() as f32))
+                }
+                value => words.push(format!("{name} {}", value.to_string().trim_matches('"'))),
+            }
+        }
+    }
+    let mut words = Vec::new();
+    let Ok(value) = serde_json::to_value(stored) else { return "custom".to_owned() };
+    add(&value, &mut words);
+    words.join(", ")
+}
+
 impl<'a> Trainer<'a> {
     /// With the notes' habits: mini-batches of 10 rows, 30 epochs, seed 0.
     #[must_use]
