@@ -65,7 +65,17 @@ fn layers(net: &Network) -> Result<()> {
     for (l, layer) in net.layers().iter().enumerate() {
         let (weights, biases) = (&parameters[layer.weights()], &parameters[layer.biases()]);
         let count = grouped((weights.len() + biases.len()) as u64);
-        say!("layer {}: {} -> {}, {}, {count} parameters", l + 1, layer.inputs, layer.outputs, layer.activation);
+        let dropout = match net.dropout_rates()[l] {
+            rate if rate > 0.0 => format!(", dropout {rate}"),
+            _ => String::new(),
+        };
+        say!(
+            "layer {}: {} -> {}, {}{dropout}, {count} parameters",
+            l + 1,
+            layer.inputs,
+            layer.outputs,
+            layer.activation
+        );
         say!("    weights  {}", spread(weights));
         say!("    biases   {}", spread(biases));
     }

@@ -6,9 +6,9 @@
 //                                                                            a, y (B,O) -> g (B,O)         overwrites
 //                   (equation 6's first factor; for the cross-entropies, where f' cancels, already the output error;
 //                   the one place where the mean over the rows is taken)
-// cost_value      : c[b] = weight[b] sum_j term(z[b,j], a[b,j], y[b,j]), 0 past live   z, a, y (B,O) -> c (B)        overwrites
+// cost_value      : c[b] = weight[b] sum_j term(z[b,j], a[b,j], y[b,j])   z, y, a (B,O) -> c (B)                     overwrites
 // count_right     : n[b] = 1 if argmax a[b] = argmax y[b], 0 past live       a, y (B,O) -> n (B)           overwrites
-// tally           : scores[2 step] = sum_b c[b], scores[2 step + 1] = sum_b n[b]   c, n (B) -> two a step      overwrites
+// tally           : scores[2 step] = sum_b c[b] of the live rows, scores[2 step + 1] = sum_b n[b]   c, n (B) -> two a step      overwrites
 //                   then, if p.count is 1, control moves on to the next mini-batch: step + 1 (in [4] too), and its live rows
 //
 // Sum order: each of 64 lanes adds every 64th term, ascending; then a fixed tree over the lanes.
@@ -29,16 +29,17 @@ struct Params {
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
+    first: u32,       // workgroups before those of this dispatch, where a grid takes several
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 @group(0) @binding(1) var<storage, read> control: array<u32>; // [0] step, [1] live rows
 @group(0) @binding(2) var<storage, read> y: array<f32>;
 @group(0) @binding(3) var<storage, read> a: array<f32>;
-@group(0) @binding(4) var<storage, read> z: array<f32>;
-@group(0) @binding(5) var<storage, read_write> costs: array<f32>; // the first B of what a row scores
+@group(0) @binding(1) var<storage, read> z: array<f32>; // in cost_value, which has no need of control
+@group(0) @binding(4) var<storage, read_write> costs: array<f32>; // the first B of what a row scores
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -54,7 +55,7 @@ fn the_cost() -> u32 {
     return p.cost;
 }
 
-// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
 }
@@ -89,7 +90,7 @@ fn has_f_prime() -> bool {
 }
 // -- end of the cost of one output --
 
-// -- one row's cost and answer; the same text stands in cost.wgsl and output_error.wgsl, and a test compares them --
+// -- one row's cost and answer; the same text stands in cost.wgsl, output_error.wgsl and output_layer.wgsl, and a test compares them --
 var<workgroup> part: array<f32, 64>;
 var<workgroup> best_a: array<u32, 64>;
 var<workgroup> best_y: array<u32, 64>;
@@ -173,23 +174,23 @@ fn row_right_of(first: u32, lane: u32) -> u32 {
     workgroupBarrier();
     return right;
 }
+// -- end of one row's cost and answer --
 
 // The weight of a row: the numbers after the targets, where rows have weights.
 fn weight_of(row: u32) -> f32 {
     if ((p.format & 16u) == 0u) { return 1.0; }
     return y[p.rows * p.outputs + row];
 }
-// -- end of one row's cost and answer --
 
 @compute @workgroup_size(64, 1, 1)
 fn cost_value(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
               @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
+    let row = p.first + group.y * groups.x + group.x;
     if (row >= p.rows) { return; }
     var log_sum = vec2(0.0, 0.0);
     if (p.cost == 2u) { log_sum = log_sum_exp(row * p.outputs, lane); }
     let sum = row_cost_of(row * p.outputs, lane, log_sum) * weight_of(row);
-    if (lane == 0u) { costs[row] = select(0.0, sum, row < control[1]); }
+    if (lane == 0u) { costs[row] = sum; }
 }
 
 @group(0) @binding(4) var<storage, read_write> rights: array<f32>; // the next B
@@ -197,7 +198,7 @@ fn cost_value(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
 @compute @workgroup_size(64, 1, 1)
 fn count_right(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
+    let row = p.first + group.y * groups.x + group.x;
     if (row >= p.rows) { return; }
     let right = row_right_of(row * p.outputs, lane);
     if (lane == 0u) { rights[p.rows + row] = select(0.0, f32(right), row < control[1]); }
@@ -208,7 +209,7 @@ fn count_right(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
 @compute @workgroup_size(64, 1, 1)
 fn cost_derivative(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                    @builtin(local_invocation_index) lane: u32) {
-    let e = (group.y * groups.x + group.x) * 64u + lane;
+    let e = (p.first + group.y * groups.x + group.x) * 64u + lane;
     if (e >= p.count) { return; }
     var g = 0.0;
     if (e / p.outputs < control[1]) { g = cost_slope(a[e], y[e]) / f32(control[1]) * weight_of(e / p.outputs); }
@@ -225,7 +226,7 @@ fn tally(@builtin(local_invocation_index) lane: u32) {
     var cost = 0.0;
     var right = 0.0; // exact: rows are at most 2^24
     for (var b = lane; b < p.rows; b += 64u) {
-        cost += rows[b];
+        if (b < moving[1]) { cost += rows[b]; }
         right += rows[p.rows + b];
     }
     let costs_in_all = row_sum(cost, lane);

@@ -30,10 +30,11 @@ struct Params {
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
+    first: u32,       // workgroups before those of this dispatch, where a grid takes several
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -43,7 +44,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
 fn exp_down(x: f32) -> f32 {
     return select(exp(x), 0.0, x < -87.33654);
@@ -80,7 +81,7 @@ fn gelu_argument(z: f32) -> vec2<f32> {
 }
 // -- end of elementary functions --
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
@@ -172,7 +173,7 @@ fn quad_at(k: u32, quad: u32) -> u32 {
 fn tile_origin(group: vec3<u32>, groups: vec3<u32>, columns: u32) -> vec2<u32> {
     let wide = 4u * SIDE * COLUMN_QUADS;
     let tiles_x = (columns + wide - 1u) / wide;
-    let tile = group.y * groups.x + group.x;
+    let tile = p.first + group.y * groups.x + group.x;
     return vec2(tile / tiles_x * (4u * SIDE * ROW_QUADS), tile % tiles_x * wide);
 }
 
@@ -554,7 +555,7 @@ fn gradient_block(layer: Layer, o: u32, i: u32, sums: mat4x4<f32>) {
 @compute @workgroup_size(64, 1, 1)
 fn dense_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                   @builtin(local_invocation_index) lane: u32) {
-    let number_of_group = group.y * groups.x + group.x;
+    let number_of_group = p.first + group.y * groups.x + group.x;
     let tile = find_tile(number_of_group, lane);
     if (tile.y != NOWHERE) {
         let layer = layer_of(tile.x);
@@ -695,7 +696,7 @@ fn update_block(layer: Layer, o: u32, i: u32, sums: mat4x4<f32>) {
 @compute @workgroup_size(64, 1, 1)
 fn dense_update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                 @builtin(local_invocation_index) lane: u32) {
-    let number_of_group = group.y * groups.x + group.x;
+    let number_of_group = p.first + group.y * groups.x + group.x;
     let tile = find_tile(number_of_group, lane);
     if (tile.y != NOWHERE) {
         let layer = layer_of(tile.x);

@@ -21,6 +21,7 @@ struct Params {
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
+    first: u32,       // workgroups before those of this dispatch, where a grid takes several
 }
 @group(0) @binding(0) var<uniform> p: Params;
 // Here w is the seed, b the layer, k_end the bound of the random bits, and format holds the bits of 1 / (1 - rate).
@@ -39,7 +40,7 @@ fn pcg(x: u32) -> u32 {
 @compute @workgroup_size(64, 1, 1)
 fn dropout(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
-    let e = (group.y * groups.x + group.x) * 64u + lane;
+    let e = (p.first + group.y * groups.x + group.x) * 64u + lane;
     if (e >= p.count) { return; }
     let random = pcg(e + pcg(control[3] + control[0] + pcg(p.b + pcg(p.w))));
     dropped[e] = select(0.0, kept[e] * bitcast<f32>(p.format), random < p.k_end);

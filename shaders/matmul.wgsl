@@ -26,6 +26,7 @@ struct Params {
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
+    first: u32,       // workgroups before those of this dispatch, where a grid takes several
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -50,7 +51,7 @@ fn tile_product(y: u32, x: u32) -> f32 {
 fn matmul_nt(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
              @builtin(local_invocation_id) local: vec3<u32>) {
     let tiles_x = (p.outputs + TILE - 1u) / TILE;
-    let tile = group.y * groups.x + group.x;
+    let tile = p.first + group.y * groups.x + group.x;
     let b = tile / tiles_x * TILE + local.y;
     let o = tile % tiles_x * TILE + local.x;
     let o_load = tile % tiles_x * TILE + local.y; // w is (O,I): rows of w become columns of the result
@@ -79,7 +80,7 @@ fn matmul_nt(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
 fn matmul_nn(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
              @builtin(local_invocation_id) local: vec3<u32>) {
     let tiles_x = (p.inputs + TILE - 1u) / TILE;
-    let tile = group.y * groups.x + group.x;
+    let tile = p.first + group.y * groups.x + group.x;
     let b = tile / tiles_x * TILE + local.y;
     let i = tile % tiles_x * TILE + local.x;
     var sum = 0.0;
@@ -106,7 +107,7 @@ fn matmul_nn(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
 fn outer_products(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                   @builtin(local_invocation_id) local: vec3<u32>) {
     let tiles_x = (p.inputs + TILE - 1u) / TILE;
-    let tile = group.y * groups.x + group.x;
+    let tile = p.first + group.y * groups.x + group.x;
     let o = tile / tiles_x * TILE + local.y;
     let i = tile % tiles_x * TILE + local.x;
     let o_load = tile / tiles_x * TILE + local.x; // delta is (B,O): its columns become rows of the result
@@ -136,7 +137,7 @@ fn outer_products(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
 @compute @workgroup_size(64, 1, 1)
 fn bias_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(local_invocation_index) lane: u32) {
-    let o = (group.y * groups.x + group.x) * 64u + lane;
+    let o = (p.first + group.y * groups.x + group.x) * 64u + lane;
     if (o >= p.outputs) { return; }
     var sum = 0.0;
     if (p.k_begin != 0u) { sum = db[p.b + o]; }

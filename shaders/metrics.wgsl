@@ -29,6 +29,7 @@ struct Params {
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
+    first: u32,       // workgroups before those of this dispatch, where a grid takes several
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -61,7 +62,7 @@ fn sum_of(n: u32, lane: u32) -> u32 {
 @compute @workgroup_size(64, 1, 1)
 fn answers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
+    let row = p.first + group.y * groups.x + group.x;
     if (row >= p.rows) { return; }
     let first = row * p.outputs;
     let none = max(p.outputs, 2u);
@@ -116,7 +117,7 @@ fn answers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 @compute @workgroup_size(64, 1, 1)
 fn count_answers(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(local_invocation_index) lane: u32) {
-    let e = (group.y * groups.x + group.x) * 64u + lane;
+    let e = (p.first + group.y * groups.x + group.x) * 64u + lane;
     if (e >= p.count) { return; }
     let classes = max(p.outputs, 2u);
     let t = e / (classes + 1u);
@@ -136,7 +137,7 @@ var<workgroup> part: array<vec2<f32>, 64>;
 @compute @workgroup_size(64, 1, 1)
 fn residuals(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
              @builtin(local_invocation_index) lane: u32) {
-    let j = (group.y * groups.x + group.x) * 4u + lane % 4u;
+    let j = (p.first + group.y * groups.x + group.x) * 4u + lane % 4u;
     var sum = vec2(0.0, 0.0);
     for (var b = lane / 4u; b < min(p.rows, control[1]); b += 16u) {
         if (j < p.outputs) {

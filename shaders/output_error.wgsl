@@ -1,5 +1,5 @@
 // output_error.wgsl: the error of the output, the first of the way back, with what the rows score.
-//   B = rows, O = outputs; weights as in cost.wgsl, targets as in data.wgsl
+//   B = rows, O = outputs; weights as in cost.wgsl, targets and p.count as in data.wgsl
 //
 // output_error : y = the targets of the mini-batch, with their weights, unless p.format says by 32 that they are there    overwrites
 //                a = softmax(z) for the categorical cross-entropy                          z (B,O) -> a (B,O)   overwrites
@@ -25,10 +25,11 @@ struct Params {
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
+    first: u32,       // workgroups before those of this dispatch, where a grid takes several
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -38,7 +39,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
 fn exp_down(x: f32) -> f32 {
     return select(exp(x), 0.0, x < -87.33654);
@@ -75,7 +76,7 @@ fn gelu_argument(z: f32) -> vec2<f32> {
 }
 // -- end of elementary functions --
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
@@ -146,7 +147,7 @@ fn the_cost() -> u32 {
     return COST;
 }
 
-// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
 }
@@ -181,7 +182,7 @@ fn has_f_prime() -> bool {
 }
 // -- end of the cost of one output --
 
-// -- one row's cost and answer; the same text stands in cost.wgsl and output_error.wgsl, and a test compares them --
+// -- one row's cost and answer; the same text stands in cost.wgsl, output_error.wgsl and output_layer.wgsl, and a test compares them --
 var<workgroup> part: array<f32, 64>;
 var<workgroup> best_a: array<u32, 64>;
 var<workgroup> best_y: array<u32, 64>;
@@ -265,13 +266,13 @@ fn row_right_of(first: u32, lane: u32) -> u32 {
     workgroupBarrier();
     return right;
 }
+// -- end of one row's cost and answer --
 
 // The weight of a row: the numbers after the targets, where rows have weights.
 fn weight_of(row: u32) -> f32 {
     if ((p.format & 16u) == 0u) { return 1.0; }
     return y[p.rows * p.outputs + row];
 }
-// -- end of one row's cost and answer --
 
 // The targets of a row into y, and its weight after those of all rows, as `gather` in data.wgsl has them.
 fn gather_targets(row: u32, live: bool, lane: u32) {
@@ -289,7 +290,7 @@ fn gather_targets(row: u32, live: bool, lane: u32) {
     }
     if (lane == 0u && (p.format & 16u) != 0u) {
         var weight = 0.0;
-        if (live) { weight = bitcast<f32>(targets[control[2] * select(p.outputs, 1u, labels) + example]); }
+        if (live) { weight = bitcast<f32>(targets[p.count * select(p.outputs, 1u, labels) + example]); }
         y[p.rows * p.outputs + row] = weight;
     }
 }
@@ -297,7 +298,7 @@ fn gather_targets(row: u32, live: bool, lane: u32) {
 @compute @workgroup_size(LANES, 1, 1)
 fn output_error(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                 @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
+    let row = p.first + group.y * groups.x + group.x;
     if (row >= p.rows) { return; } // the same for the whole workgroup
     let first = row * p.outputs;
     let live = row < control[1];

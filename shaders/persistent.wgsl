@@ -10,7 +10,7 @@
 //                delta_{l-1} = (delta_l w_l) (.) f'(z_{l-1}), then
 //                w_l and b_l as the optimiser moves them, from the gradients delta_l^T a_{l-1} and sum_b delta_l[b], l = L..1
 //                                                                                         (BP2, BP3, BP4)
-//              inputs (n,I), targets (n,O), weights (n) after them if p.format says so, walk, hyper -> params, state, scores; adds to params and state, overwrites its own part of scores;
+//              inputs (h,I), targets (h,O), weights (h) after them, h = HELD_ROWS, if p.format says so, walk, hyper -> params, state, scores; adds to params and state, overwrites its own part of scores;
 //              walk's step and live rows move on; work is scratch
 //
 // A workgroup has a network for itself, so a barrier of the workgroup is all that keeps the phases in order; a phase hands its
@@ -33,6 +33,7 @@ struct Params {
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
+    first: u32,       // workgroups before those of this dispatch, where a grid takes several
 }
 @group(0) @binding(0) var<uniform> p: Params;
 // Here inputs and outputs are those of the whole network, k_end is its number of layers, w is N, count is the steps to do; b and
@@ -52,7 +53,8 @@ const Q_ROWS: u32 = 4u;        // Q
 const Y_AT: u32 = 5u;          // where in work the targets are
 const PARTIAL_AT: u32 = 6u;    // the slices' sums
 const ROWS_AT: u32 = 7u;       // costs of the rows, then whether they are right
-const HEAD: u32 = 8u;
+const HELD_ROWS: u32 = 8u;     // examples that the device holds at a time
+const HEAD: u32 = 9u;
 const LAYER: u32 = 11u;
 struct Layer {
     inputs: u32,
@@ -80,7 +82,7 @@ struct Layer {
 
 var<workgroup> start: vec2<u32>; // the first step, n
 
-// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- ln(1 + e); the same text stands in activation.wgsl, cost.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // ln(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)) by its series: the logarithm of the sum would lose a small e.
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
@@ -90,7 +92,7 @@ fn ln_1p(e: f32) -> f32 {
 }
 // -- end of ln(1 + e) --
 
-// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- elementary functions; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // e^x for x <= 0, and 0 where a driver may stop at the smallest normal number: it may be a factor of something large.
 fn exp_down(x: f32) -> f32 {
     return select(exp(x), 0.0, x < -87.33654);
@@ -127,7 +129,7 @@ fn gelu_argument(z: f32) -> vec2<f32> {
 }
 // -- end of elementary functions --
 
-// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- the activations; the same text stands in activation.wgsl, dense.wgsl, dense_registers.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 // f(z). sigmoid from e^-|z|, which never overflows; none overflows or hides a NaN.
 fn f(kind: u32, z: f32) -> f32 {
     switch (kind) {
@@ -184,7 +186,7 @@ fn the_cost() -> u32 {
     return COST;
 }
 
-// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl and persistent.wgsl, and a test compares them --
+// -- the cost of one output; the same text stands in cost.wgsl, output_error.wgsl, output_layer.wgsl and persistent.wgsl, and a test compares them --
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // a compiler may assume x == x
 }
@@ -336,8 +338,8 @@ fn target_of(step: u32, r: u32, live: u32, o: u32) -> f32 {
     let example = walk[walk_at + 4u + step * p.rows + r];
     let labels = (p.format & 8u) != 0u;
     if (o == p.outputs) {
-        // The row's weight: it stands after all targets, as many of them as n.
-        return bitcast<f32>(targets[walk[walk_at + 2u] * select(p.outputs, 1u, labels) + example]);
+        // The row's weight: it stands after all targets, as many of them as the device holds.
+        return bitcast<f32>(targets[walk[HELD_ROWS] * select(p.outputs, 1u, labels) + example]);
     }
     if (labels) { return bitcast<f32>(select(p.b, p.k_begin, targets[example] == o)); }
     return bitcast<f32>(targets[example * p.outputs + o]);
@@ -592,7 +594,7 @@ fn update(at: Layer, h: u32, lane: u32) {
 @compute @workgroup_size(LANES, 1, 1)
 fn persistent(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
               @builtin(local_invocation_index) lane: u32) {
-    let network = group.y * groups.x + group.x;
+    let network = p.first + group.y * groups.x + group.x;
     if (network >= p.w) { return; } // the same for the whole workgroup
     walk_at = HEAD + p.k_end * LAYER + network * walk[WALK_STRIDE];
     work_at = network * walk[WORK_STRIDE];

@@ -1,5 +1,5 @@
 // update.wgsl: the parameters' step, over the flat arena of all weights and biases, and what bounds gradients and weights.
-//   P = p.count parameters, of which those below p.b are weights; hyper: HYPER numbers a step
+//   P = p.count parameters, of which those below p.b are weights; HYPER numbers a step, in walk
 //
 // update           : w[i], m[i], v[i] as the optimiser p.rule has them   params, gradients (P), state -> params, state   adds to what is there
 //                    (the notes' gradient descent rule, or another; the mean over the rows is already in the gradient)
@@ -26,17 +26,18 @@ struct Params {
     format: u32,      // of gathered words, inputs + 4 targets: 0 f32, 1 four bytes (value / 255), 2 class label; + 16: rows have weights; + 32: y is there
     count: u32,       // elements of an elementwise kernel; parameters, where w or their step is concerned
     rule: u32,        // of the optimiser: 0 sgd, 1 momentum, 2 nesterov, 3 rmsprop, 4 adam
+    first: u32,       // workgroups before those of this dispatch, where a grid takes several
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-@group(0) @binding(1) var<storage, read> control: array<u32>; // [4] step whose gradients are there
-@group(0) @binding(2) var<storage, read> hyper: array<f32>;
-@group(0) @binding(3) var<storage, read> gradients: array<f32>;
-@group(0) @binding(4) var<storage, read_write> state: array<f32>;
-@group(0) @binding(5) var<storage, read_write> params: array<f32>;
+// control, with [4] the step whose gradients are there; from p.k_begin on the numbers of all steps.
+@group(0) @binding(1) var<storage, read> walk: array<u32>;
+@group(0) @binding(2) var<storage, read> gradients: array<f32>;
+@group(0) @binding(3) var<storage, read_write> state: array<f32>;
+@group(0) @binding(4) var<storage, read_write> params: array<f32>;
 
 fn number(i: u32) -> f32 {
-    return hyper[i];
+    return bitcast<f32>(walk[p.k_begin + i]);
 }
 
 fn the_rule() -> u32 {
@@ -127,9 +128,9 @@ fn remember(e: u32, arena: u32, at: Moved) {
 @compute @workgroup_size(64, 1, 1)
 fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) lane: u32) {
-    let e = (group.y * groups.x + group.x) * 64u + lane;
+    let e = (p.first + group.y * groups.x + group.x) * 64u + lane;
     if (e >= p.count) { return; }
-    let now = moved(p.rule, HYPER * control[4], remembered(e, p.count, params[e]), gradients[e], e < p.b);
+    let now = moved(p.rule, HYPER * walk[4], remembered(e, p.count, params[e]), gradients[e], e < p.b);
     params[e] = now.w;
     remember(e, p.count, now);
 }
@@ -161,7 +162,7 @@ fn factor(c: f32, squares: f32) -> f32 {
 @compute @workgroup_size(64, 1, 1)
 fn gradient_squares(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                     @builtin(local_invocation_index) lane: u32) {
-    let g = group.y * groups.x + group.x;
+    let g = p.first + group.y * groups.x + group.x;
     if (g >= 64u) { return; } // the same for the whole workgroup
     var sum = 0.0;
     for (var e = g * 64u + lane; e < p.count; e += 4096u) { sum += all[e] * all[e]; }
@@ -169,27 +170,27 @@ fn gradient_squares(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     if (lane == 0u) { squares[g] = total; }
 }
 
-@group(0) @binding(3) var<storage, read> parts: array<f32>;
-@group(0) @binding(4) var<storage, read_write> clipped: array<f32>;
+@group(0) @binding(2) var<storage, read> parts: array<f32>;
+@group(0) @binding(3) var<storage, read_write> clipped: array<f32>;
 
 @compute @workgroup_size(64, 1, 1)
 fn clip_gradients(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                   @builtin(local_invocation_index) lane: u32) {
-    let e = (group.y * groups.x + group.x) * 64u + lane;
-    let f = factor(hyper[HYPER * control[4] + CLIP_NORM], sum_of_lanes(parts[lane], lane));
+    let e = (p.first + group.y * groups.x + group.x) * 64u + lane;
+    let f = factor(number(HYPER * walk[4] + CLIP_NORM), sum_of_lanes(parts[lane], lane));
     if (e < p.count) { clipped[e] *= f; }
 }
 
-@group(0) @binding(3) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(2) var<storage, read_write> weights: array<f32>;
 
 @compute @workgroup_size(64, 1, 1)
 fn max_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
             @builtin(local_invocation_index) lane: u32) {
-    let o = group.y * groups.x + group.x;
+    let o = p.first + group.y * groups.x + group.x;
     if (o >= p.outputs) { return; } // the same for the whole workgroup
     let first = p.w + o * p.inputs;
     var sum = 0.0;
     for (var i = lane; i < p.inputs; i += 64u) { sum += weights[first + i] * weights[first + i]; }
-    let f = factor(hyper[HYPER * control[4] + MAX_NORM], sum_of_lanes(sum, lane));
+    let f = factor(number(HYPER * walk[4] + MAX_NORM), sum_of_lanes(sum, lane));
     for (var i = lane; i < p.inputs; i += 64u) { weights[first + i] *= f; }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cpu;
 use crate::error::Result;
 use crate::kernel::Element;
-use crate::plan::{BufferSpec, Plan, Step};
+use crate::plan::{BufferSpec, Limits, Plan, Step};
 
 /// A buffer of an engine, or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ impl Slot {
 /// The buffers of a plan: those given for some, the others made by `alloc`, parts where the buffers are that they belong to.
 pub(crate) fn slots(
     plan: &Plan,
-    given: impl Fn(&BufferSpec) -> Option<Slot>,
+    mut given: impl FnMut(&BufferSpec) -> Option<Slot>,
     mut alloc: impl FnMut(&BufferSpec) -> Result<Slot>,
 ) -> Result<Vec<Slot>> {
     let mut slots: Vec<Slot> = Vec::with_capacity(plan.buffers.len());
@@ -104,6 +104,16 @@ impl Engine {
         Self { place: Place::Gpu(engine), counters: Counters::default() }
     }
 
+    /// Makes what the device has to compile for these steps, under these limits, before they are needed.
+    #[cfg_attr(not(feature = "gpu"), allow(unused_variables, reason = "the CPU compiles nothing"))]
+    pub(crate) fn warm(&self, steps: &[(&Step, Limits)]) -> Result<()> {
+        match &self.place {
+            Place::Cpu(_) => Ok(()),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(engine) => engine.warm(steps),
+        }
+    }
+
     /// A new buffer; on every device it starts as zeros.
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
         match &mut self.place {
@@ -118,6 +128,23 @@ impl Engine {
             Place::Cpu(engine) => engine.release(slot.buffer),
             #[cfg(feature = "gpu")]
             Place::Gpu(engine) => engine.release(slot),
+        }
+    }
+
+    /// Buffers that there are on a GPU.
+    #[cfg(all(test, feature = "gpu"))]
+    pub(crate) fn live(&self) -> usize {
+        if let Place::Gpu(engine) = &self.place { engine.live() } else { 0 }
+    }
+
+    /// After buffers were released for want of memory: has the device give back what it keeps of them until it is done with what
+    /// was written to them.
+    #[cfg_attr(not(feature = "gpu"), allow(clippy::unnecessary_wraps, reason = "the CPU frees memory at once"))]
+    pub(crate) fn reclaim(&self) -> Result<()> {
+        match &self.place {
+            Place::Cpu(_) => Ok(()),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(engine) => engine.reclaim(),
         }
     }
 

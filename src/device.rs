@@ -65,7 +65,7 @@ impl Device {
         Self::cpu_because("it was asked for", threads)
     }
 
-    fn cpu_because(reason: &str, threads: usize) -> Self {
+    pub(crate) fn cpu_because(reason: &str, threads: usize) -> Self {
         // Nobody means to start millions.
         let threads = threads.min(MOST_THREADS);
         Self { place: Place::Cpu(cpu::Threads(threads)), reason: reason.into(), limits: Limits::HOST }
@@ -105,9 +105,14 @@ impl Device {
 
     #[cfg(feature = "gpu")]
     async fn best() -> Result<Self> {
+        Self::best_within(crate::gpu::asked()?.as_ref()).await
+    }
+
+    #[cfg(feature = "gpu")]
+    async fn best_within(limits: Option<&wgpu::Limits>) -> Result<Self> {
         let adapters = crate::gpu::Adapters::find().await;
         match adapters.hardware() {
-            Some(adapter) => Self::open(adapter, "it is the best GPU of this machine").await,
+            Some(adapter) => Self::open(adapter, limits, "it is the best GPU of this machine").await,
             None if adapters.infos().next().is_none() => Ok(Self::cpu_because("this machine shows no GPU", 0)),
             None => Ok(Self::cpu_because(
                 "this machine has only software adapters, which are slower than the CPU backend",
@@ -128,9 +133,14 @@ impl Device {
     /// [`Error::NoAdapter`] lists what there is; [`Error::Device`] if the adapter gives no device.
     #[cfg(feature = "gpu")]
     pub async fn gpu_async() -> Result<Self> {
+        Self::gpu_within(crate::gpu::asked()?.as_ref()).await
+    }
+
+    #[cfg(feature = "gpu")]
+    async fn gpu_within(limits: Option<&wgpu::Limits>) -> Result<Self> {
         let adapters = crate::gpu::Adapters::find().await;
         let adapter = adapters.hardware().ok_or_else(|| adapters.none("gpu (real hardware)"))?;
-        Self::open(adapter, "it is the best GPU of this machine").await
+        Self::open(adapter, limits, "it is the best GPU of this machine").await
     }
 
     /// As with the feature `gpu`: here always an error.
@@ -149,8 +159,38 @@ impl Device {
     /// [`Error::NoAdapter`] lists what there is; [`Error::Device`] if the adapter gives no device.
     #[cfg(feature = "gpu")]
     pub async fn with_adapter_async(name: &str) -> Result<Self> {
+        Self::adapter_within(name, crate::gpu::asked()?.as_ref()).await
+    }
+
+    #[cfg(feature = "gpu")]
+    async fn adapter_within(name: &str, limits: Option<&wgpu::Limits>) -> Result<Self> {
         let adapters = crate::gpu::Adapters::find_for(name).await;
-        Self::open(adapters.named(name)?, &format!("its name fits '{name}'")).await
+        Self::open(adapters.named(name)?, limits, &format!("its name fits '{name}'")).await
+    }
+
+    /// The device that a word names, as [`named`](Self::named_async) takes it, asked for with these limits at most in place of all that
+    /// its adapter has: to train as a smaller device would, or to leave some of a device's means to others. What is above the adapter's
+    /// own is lowered to that. The CPU backend has no limits.
+    ///
+    /// The environment variable `WGRAD_LIMITS` does the same for every device that is made here without limits of its own: `default` is
+    /// [`wgpu::Limits::default`], what WebGPU promises of every device, and `tiny` what the tests run under to see everything split.
+    ///
+    /// Everything works with 64 invocations a workgroup, 8 KiB of workgroup memory, 4 storage buffers a stage, and few workgroups a
+    /// dimension, though slower: a step of more workgroups than a dispatch may have takes several, up to 4,096; where 8 storage buffers are too many,
+    /// the textbook plan is taken, which needs 4 ([`Network::plan`](crate::Network::plan) says so). A data set longer than a binding is
+    /// streamed. Parameters, and the numbers of a mini-batch between two layers, have to fit a binding each:
+    /// [`Error::Limit`] names the buffer, the need and the limit, before anything is trained.
+    ///
+    /// # Errors
+    /// As there; [`Error::Device`] if the adapter gives no device with these limits.
+    #[cfg(feature = "gpu")]
+    pub async fn named_with_limits_async(word: &str, limits: &wgpu::Limits) -> Result<Self> {
+        match word.trim().to_lowercase().as_str() {
+            "auto" | "" => Self::best_within(Some(limits)).await,
+            "cpu" => Ok(Self::cpu()),
+            "gpu" => Self::gpu_within(Some(limits)).await,
+            _ => Self::adapter_within(word.trim(), Some(limits)).await,
+        }
     }
 
     /// As with the feature `gpu`: here always an error.
@@ -170,8 +210,8 @@ impl Device {
     }
 
     #[cfg(feature = "gpu")]
-    async fn open(adapter: &wgpu::Adapter, reason: &str) -> Result<Self> {
-        Ok(Self::on(crate::gpu::Context::own(adapter).await?, reason))
+    pub(crate) async fn open(adapter: &wgpu::Adapter, limits: Option<&wgpu::Limits>, reason: &str) -> Result<Self> {
+        Ok(Self::on(crate::gpu::Context::own(adapter, limits).await?, reason))
     }
 
     #[cfg(feature = "gpu")]
@@ -186,6 +226,77 @@ impl Device {
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
         Self::on(crate::gpu::Context::shared(device, queue, info), "the application gave it")
+    }
+
+    /// Another device of the same adapter and driver, with the same limits, in the place of this one: what was lost does not come back.
+    /// Networks that are on this one stay on it. The CPU backend cannot be lost, and is returned as it is.
+    ///
+    /// Training does this by itself (see [`Recovery`](crate::Recovery)). A program that would rather do it takes the network, or the run, to
+    /// the new device by its bytes:
+    ///
+    /// ```
+    /// # #[cfg(feature = "blocking")] {
+    /// use wgrad::{Activation, Adam, Cost, Device, Error, Network, Recovery, Trainer, data};
+    /// let (digits, mut device) = (data::synthetic_digits(200, 1)?, Device::auto()?);
+    /// let mut net = Network::new(784).dense(10, Activation::Sigmoid).build(&device)?;
+    /// let trainer = Trainer::new(Cost::BinaryCrossEntropy, Adam::new(0.01)).recovery(Recovery::none());
+    /// let mut run = trainer.start(&mut net, &digits)?;
+    /// let mut saved = run.to_bytes()?; // now and then
+    /// if let Err(Error::DeviceLost { .. }) = run.step_for(std::time::Duration::from_millis(4)) {
+    ///     device = device.reopen()?;
+    ///     let (mut net, trainer) = Trainer::from_bytes(&saved, &device)?;
+    ///     let mut run = trainer.start(&mut net, &digits)?; // goes on bit for bit
+    ///     saved = run.to_bytes()?;
+    /// }
+    /// # }
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where the adapter is gone; [`Error::Device`] where it gives no device, and for a device that belongs to an
+    /// application (`Device::from_wgpu`), which alone can make another.
+    #[cfg_attr(
+        not(feature = "gpu"),
+        allow(clippy::unused_async, reason = "the same signature as with the GPU backend")
+    )]
+    pub async fn reopen_async(&self) -> Result<Self> {
+        match &self.place {
+            Place::Cpu(_) => Ok(self.clone()),
+            #[cfg(feature = "gpu")]
+            Place::Gpu(context) => {
+                let place = Place::Gpu(Arc::new(context.again().await?));
+                Ok(Self { place, reason: "the one before it was lost".into(), limits: self.limits })
+            }
+        }
+    }
+
+    /// Whether the other is a clone of this one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.place, &other.place) {
+            (Place::Cpu(_), Place::Cpu(_)) => true,
+            #[cfg(feature = "gpu")]
+            (Place::Gpu(one), Place::Gpu(other)) => Arc::ptr_eq(one, other),
+            #[cfg(feature = "gpu")]
+            _ => false,
+        }
+    }
+
+    /// Whether another one can be made without the application.
+    pub(crate) fn is_own(&self) -> bool {
+        match &self.place {
+            Place::Cpu(_) => true,
+            #[cfg(feature = "gpu")]
+            Place::Gpu(context) => context.is_own,
+        }
+    }
+
+    /// Whether the device still does what it is told. The answer of a browser is always yes.
+    pub(crate) fn answers(&self) -> bool {
+        match &self.place {
+            Place::Cpu(_) => true,
+            #[cfg(feature = "gpu")]
+            Place::Gpu(context) => context.answers(),
+        }
     }
 
     /// The adapters of this machine, those of OpenGL included.
@@ -203,24 +314,75 @@ impl Device {
             .collect()
     }
 
+    /// This device with another text for a file of `shaders/`, whose run-time checks are on whatever it says.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn with_shader(&self, file: &'static str, text: &str) -> Result<Self> {
+        let Place::Gpu(context) = &self.place else {
+            let want = "one with shaders, which the CPU backend is not";
+            return Err(Error::InvalidOption { option: "device", value: self.adapter(), want });
+        };
+        Ok(Self { place: Place::Gpu(Arc::new(context.with_shader(file, text))), ..self.clone() })
+    }
+
+    /// The driver with its version, and the interface that it is reached by; empty for the CPU backend.
+    pub(crate) fn driver(&self) -> [String; 2] {
+        match &self.place {
+            Place::Cpu(_) => [String::new(), String::new()],
+            #[cfg(feature = "gpu")]
+            Place::Gpu(context) => {
+                let driver = [context.info.driver.trim(), context.info.driver_info.trim()].join(" ");
+                [driver.trim().to_owned(), context.info.backend.to_string()]
+            }
+        }
+    }
+
     /// This device with limits at most these: to see what a smaller device would do.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = Limits {
             max_groups: self.limits.max_groups.min(limits.max_groups),
+            max_storage_buffers: self.limits.max_storage_buffers.min(limits.max_storage_buffers),
+            max_workgroup_bytes: self.limits.max_workgroup_bytes.min(limits.max_workgroup_bytes),
             max_binding_bytes: self.limits.max_binding_bytes.min(limits.max_binding_bytes),
+            max_data_bytes: self.limits.max_data_bytes.min(limits.max_data_bytes),
             max_iterations: self.limits.max_iterations.min(limits.max_iterations),
             tiling: self.limits.tiling,
             lanes: self.limits.lanes.min(limits.lanes).max(1),
             persistent_up_to: self.limits.persistent_up_to.min(limits.persistent_up_to),
+            output_layer_up_to: self.limits.output_layer_up_to.min(limits.output_layer_up_to),
         };
         self
     }
 
-    /// This device with the other shaders for its matrix kernels than it would choose: to test and measure both.
+    /// This device with so many bytes at most for the rows of a data set, inputs and targets, at a time. A data set that has more is
+    /// streamed: the device trains on some mini-batches while the rows of the next are on their way, with the same bits as if all
+    /// were there. Without this a data set is streamed where one buffer cannot hold its inputs or targets, or the device has not the
+    /// memory.
+    ///
+    /// ```
+    /// use wgrad::{Activation, Cost, Device, Network, Sgd, Trainer, data};
+    /// let digits = data::synthetic_digits(300, 1)?; // 300 times 784 bytes, and a label
+    /// let train = |device: &Device| -> wgrad::Result<_> {
+    ///     let mut net = Network::new(784).dense(10, Activation::Sigmoid).build(device)?;
+    ///     let history = Trainer::new(Cost::Quadratic, Sgd::new(3.0)).epochs(2).fit(&mut net, &digits, None)?;
+    ///     Ok((net.parameters()?, history.streamed))
+    /// };
+    /// let (resident, no) = train(&Device::cpu())?;
+    /// let (streamed, yes) = train(&Device::cpu().with_data_memory(100_000))?;
+    /// assert_eq!((resident, no, yes), (streamed, false, true));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_data_memory(mut self, bytes: u64) -> Self {
+        self.limits.max_data_bytes = self.limits.max_data_bytes.min(bytes);
+        self
+    }
+
+    /// This device with other shaders than it would choose, those that such a device would have: to test and measure both.
     #[must_use]
     pub const fn with_tiling(mut self, tiling: Tiling) -> Self {
         self.limits.tiling = tiling;
+        self.limits.output_layer_up_to = tiling.output_layer_up_to();
         self
     }
 
@@ -326,6 +488,23 @@ impl Device {
     /// As there.
     pub fn with_adapter(name: &str) -> Result<Self> {
         crate::blocking::block_on(Self::with_adapter_async(name))
+    }
+
+    /// Blocking form of [`named_with_limits_async`](Self::named_with_limits_async).
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(feature = "gpu")]
+    pub fn named_with_limits(word: &str, limits: &wgpu::Limits) -> Result<Self> {
+        crate::blocking::block_on(Self::named_with_limits_async(word, limits))
+    }
+
+    /// Blocking form of [`reopen_async`](Self::reopen_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reopen(&self) -> Result<Self> {
+        crate::blocking::block_on(self.reopen_async())
     }
 
     /// Blocking form of [`list_async`](Self::list_async).

@@ -41,6 +41,12 @@ pub enum Error {
         /// The range allowed.
         want: &'static str,
     },
+    /// More than one thing is wrong with a configuration. What is wrong alone is an error by itself.
+    #[error("{} problems:{}", problems.len(), listed(problems))]
+    Several {
+        /// Each of them, at least two.
+        problems: Vec<Self>,
+    },
     /// A word that names no activation, cost, initialisation or plan.
     #[error("unknown {what} '{word}'; known: {known}")]
     UnknownName {
@@ -175,6 +181,67 @@ pub enum Error {
         cost: f32,
     },
 
+    /// The device was lost, and the run could not go on with another. The network is on the CPU backend now, with the parameters and the
+    /// optimiser's memory of the last state that was kept; see [`Recovery`](crate::Recovery).
+    #[error(
+        "training stopped in epoch {epoch}, after step {step} (both counted from 1): {source}; {tries}; the network has its \
+         state of then, on the CPU backend{saved}",
+        tries = match problem {
+            Some(problem) => format!("{retries} tries to go on failed, the last with: {problem}"),
+            None if *retries > 0 => format!("{retries} tries to go on failed"),
+            None => "there was no other device to go on with".to_owned(),
+        },
+        saved = saved.as_ref().map_or_else(String::new, |path| format!(", and so has the checkpoint {}", path.display()))
+    )]
+    NotRecovered {
+        /// The epoch of that state, from 1.
+        epoch: usize,
+        /// Mini-batches of the epoch that were done then.
+        step: usize,
+        /// How often a new device was asked for, or tried, since there was progress.
+        retries: u32,
+        /// The checkpoint with the run as it was then, where checkpoints are on and it could be written.
+        saved: Option<PathBuf>,
+        /// What the last try failed with, where there was one.
+        problem: Option<String>,
+        /// What ended the training.
+        source: Box<Error>,
+    },
+
+    /// The device was lost before anything of the run was kept, and the network's numbers were on it alone: it had been trained on since it
+    /// was built, loaded or given its parameters, or it has too many for a copy (more than 2^24). They are gone.
+    #[error(
+        "{source}; the parameters, or what the optimiser remembers, were on that device alone and are lost with it: build or load the \
+         network again, on another device (Device::reopen)"
+    )]
+    ParametersLost {
+        /// What the device failed with.
+        source: Box<Error>,
+    },
+
+    /// A step of training came out otherwise than on the CPU: see [`Trainer::verify_every`](crate::Trainer::verify_every). The network
+    /// has the parameters that the device computed.
+    #[error(
+        "epoch {epoch}, step {step} (both counted from 1) disagrees with the CPU: {what}, element {index}: got {got:e}, want {want:e} \
+         +- {bound:e}; do not trust this device, see Device::self_check, and report it"
+    )]
+    WrongStep {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The mini-batch within the epoch, from 1.
+        step: usize,
+        /// The part of the step that is off, with the buffer.
+        what: String,
+        /// The element of that buffer that is furthest off, from 0.
+        index: usize,
+        /// What the device has there.
+        got: f64,
+        /// What the reference has there.
+        want: f64,
+        /// How far the two may be apart.
+        bound: f64,
+    },
+
     // ---- devices -------------------------------------------------------------------------------------------------
     /// No adapter fits what was asked for.
     #[error("no adapter fits '{wanted}'; found: {found}")]
@@ -242,6 +309,11 @@ pub enum Error {
     /// Two backends disagree, or a kernel is further from the reference than its bound.
     #[error("{0}")]
     Disagreement(String),
+}
+
+/// A line for each.
+fn listed(problems: &[Error]) -> String {
+    problems.iter().map(|problem| format!("\n- {problem}")).collect()
 }
 
 /// A place in a table: shown as `wine.csv, line 7, column 'pH'`, as far as it is known.

@@ -10,13 +10,18 @@ pub(crate) const TILE: u64 = 8;
 pub(crate) const LANES: u64 = 64;
 /// Parts of the sum of the squared gradients: one a lane of the workgroups that add them up.
 pub(crate) const SQUARES: u32 = 64;
+/// The widest last layer whose forward pass and error one workgroup a row can do, and in how many parts it adds up each sum.
+pub(crate) const MOST_SMALL_OUTPUTS: u32 = 64;
+const OUTPUT_PARTS: u32 = 8;
 /// What the kernels of all layers are told in [`Params::cost`]: 0 to add up what rows score, 1 to move on to the next mini-batch too, and
 /// this for neither.
 pub(crate) const NO_TALLY: u32 = 2;
+/// Bytes of workgroup memory that the kernels under [`Tiling::Workgroup`] have at most.
+pub(crate) const MOST_WORKGROUP_BYTES: u32 = 8200;
 /// No kernel has more than 64 invocations a workgroup, so that a device with the smallest limits can run all.
 const _: () = assert!(LANES <= 64 && TILE * TILE <= 64);
 
-/// What one dispatch is told: the uniform buffer of every kernel, twelve words in this order (`struct Params` in WGSL).
+/// What one dispatch is told: the uniform buffer of every kernel, thirteen words in this order (`struct Params` in WGSL).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Params {
     /// `B`: rows a mini-batch can hold.
@@ -29,7 +34,8 @@ pub struct Params {
     pub w: u32,
     /// Where `b_l` starts there.
     pub b: u32,
-    /// First term of the sum that this dispatch does.
+    /// First term of the sum that this dispatch does; where the optimiser's numbers start in `walk`, for the kernels of
+    /// `update.wgsl`.
     pub k_begin: u32,
     /// One past its last term.
     pub k_end: u32,
@@ -37,23 +43,40 @@ pub struct Params {
     pub activation: u32,
     /// Code of the cost.
     pub cost: u32,
-    /// Format of gathered words, that of the inputs plus 4 times that of the targets: 0 `f32`, 1 four bytes, 2 class label; 16 more
+    /// Format of gathered words, that of the inputs plus 4 times that of the targets, or of those alone that `gather` takes: 0 `f32`, 1
+    /// four bytes, 2 class label; 16 more
     /// where rows have weights, 32 more where the targets are in place already.
     pub format: u32,
-    /// Elements of an elementwise kernel; all parameters, where their step is concerned.
+    /// Elements of an elementwise kernel; all parameters, where their step is concerned; examples that the device holds at a time, where
+    /// targets are gathered.
     pub count: u32,
     /// Code of the optimiser's rule.
     pub rule: u32,
+    /// Workgroups before those of this dispatch: 0 in a plan; a device sets it where one dispatch cannot have as many as a step takes.
+    pub first: u32,
 }
 
 impl Params {
     /// The names of the words, in order; a test compares them with every shader.
-    pub const FIELDS: [&'static str; 12] =
-        ["rows", "inputs", "outputs", "w", "b", "k_begin", "k_end", "activation", "cost", "format", "count", "rule"];
+    pub const FIELDS: [&'static str; 13] = [
+        "rows",
+        "inputs",
+        "outputs",
+        "w",
+        "b",
+        "k_begin",
+        "k_end",
+        "activation",
+        "cost",
+        "format",
+        "count",
+        "rule",
+        "first",
+    ];
 
     /// The words as the uniform buffer holds them.
     #[must_use]
-    pub fn words(&self) -> [u32; 12] {
+    pub fn words(&self) -> [u32; 13] {
         [
             self.rows,
             self.inputs,
@@ -67,6 +90,7 @@ impl Params {
             self.format,
             self.count,
             self.rule,
+            self.first,
         ]
     }
 }
@@ -86,6 +110,16 @@ pub enum Tiling {
 impl Tiling {
     /// For a GPU of the middle class.
     pub const GPU: Self = Self::Workgroup { busy: 96 };
+
+    /// Weights of the last layer up to which its forward pass and its error are one kernel, a workgroup a row. On a GPU it saves a
+    /// dispatch, and with more weights the tiles of the matrix kernels are worth one of their own (an estimate); on a software adapter a
+    /// dispatch costs next to nothing, and the one kernel is not faster than the two.
+    pub(crate) const fn output_layer_up_to(self) -> u64 {
+        match self {
+            Self::Workgroup { .. } => 4096,
+            Self::Registers => 0,
+        }
+    }
 }
 
 /// A shader's entry point.
@@ -176,7 +210,7 @@ impl Tile {
         let groups = |tile: Self| results.clone().map(|(m, n)| tile.groups(m.into(), n.into())).sum::<u64>();
         let [whole @ .., split] = Self::ALL;
         let whole = whole.into_iter().filter(|&tile| groups(tile) >= u64::from(busy));
-        whole.min_by_key(|&tile| groups(tile) * tile.cost()).unwrap_or(split)
+        whole.min_by_key(|&tile| groups(tile).saturating_mul(tile.cost())).unwrap_or(split)
     }
 
     const fn rows(self) -> u64 {
@@ -255,8 +289,8 @@ const LINE: [u32; 3] = [64, 1, 1];
 const SQUARE: [u32; 3] = [8, 8, 1];
 
 kernels! {
-    /// The mini-batch out of the resident data.
-    Gather = "gather" in "data.wgsl", LINE, [In control: U32, In order: U32, In inputs: U32, In targets: U32, Out x: F32, Out y: F32];
+    /// The mini-batch's inputs, or its targets, out of the resident data.
+    Gather = "gather" in "data.wgsl", LINE, [In control: U32, In order: U32, In words: U32, Out picked: F32];
     /// `z = a w^T + b` (equation 2).
     MatmulNt = "matmul_nt" in "matmul.wgsl", SQUARE, [In left: F32, In right: F32, Out out: F32];
     /// `delta w` (BP2).
@@ -276,7 +310,7 @@ kernels! {
     /// `(a - y) / rows`.
     CostDerivative = "cost_derivative" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out derivative: F32];
     /// The cost of each row.
-    CostValue = "cost_value" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, In z: F32, Out costs: F32];
+    CostValue = "cost_value" in "cost.wgsl", LINE, [In z: F32, In y: F32, In a: F32, Out costs: F32];
     /// Whether each row is right.
     CountRight = "count_right" in "cost.wgsl", LINE, [In control: U32, In y: F32, In a: F32, Out rights: F32];
     /// The rows' costs and right answers into one place a step; then on to the next mini-batch.
@@ -288,13 +322,13 @@ kernels! {
     /// The squared and the absolute errors of each output, summed over the rows.
     Residuals = "residuals" in "metrics.wgsl", LINE, [In control: U32, In y: F32, In a: F32, InOut errors: F32];
     /// The optimiser's step of every parameter.
-    Update = "update" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In gradients: F32, InOut state: F32, InOut params: F32];
+    Update = "update" in "update.wgsl", LINE, [In walk: U32, In gradients: F32, InOut state: F32, InOut params: F32];
     /// The sum of the squared gradients, in parts.
     GradientSquares = "gradient_squares" in "update.wgsl", LINE, [In all: F32, Out squares: F32];
     /// Gradients scaled down to a norm.
-    ClipGradients = "clip_gradients" in "update.wgsl", LINE, [In control: U32, In hyper: F32, In parts: F32, InOut clipped: F32];
+    ClipGradients = "clip_gradients" in "update.wgsl", LINE, [In walk: U32, In parts: F32, InOut clipped: F32];
     /// The weights of each neuron scaled down to a norm.
-    MaxNorm = "max_norm" in "update.wgsl", LINE, [In control: U32, In hyper: F32, InOut weights: F32];
+    MaxNorm = "max_norm" in "update.wgsl", LINE, [In walk: U32, InOut weights: F32];
     /// Activations, or their errors, some of which are dropped.
     Dropout = "dropout" in "dropout.wgsl", LINE, [In control: U32, In kept: F32, Out dropped: F32];
     /// Fused: one layer forward.
@@ -303,6 +337,8 @@ kernels! {
     GatherForward = "gather_forward" in "dense.wgsl", LINE, [In inputs: U32, In params: F32, Out z_out: F32, Out a_out: F32, Out x: F32, In control: U32, In order: U32];
     /// Fused: output error, cost and right answers.
     OutputError = "output_error" in "output_error.wgsl", LINE, [InOut control: U32, In order: U32, In targets: U32, InOut y: F32, InOut a: F32, In z: F32, Out delta_out: F32, Out rows: F32];
+    /// Fused: a small last layer forward, output error, cost and right answers.
+    OutputLayer = "output_layer" in "output_layer.wgsl", LINE, [InOut control: U32, In order: U32, In targets: U32, In below: F32, In params: F32, Out delta_out: F32, Out rows: F32];
     /// Fused: the error one layer back.
     DenseBackward = "dense_backward" in "dense.wgsl", LINE, [In delta: F32, In params: F32, In z_here: F32, In a_here: F32, Out delta_here: F32];
     /// Fused: weight and bias gradients of all layers, and the tally.
@@ -341,7 +377,7 @@ impl Kernel {
     pub fn constants(self, p: &Params, tiling: Tiling, lanes: u32) -> Vec<(&'static str, u32)> {
         match self {
             Self::Persistent => vec![("LANES", lanes), ("HELD", held(p.rows)), ("COST", p.cost), ("RULE", p.rule)],
-            Self::OutputError => {
+            Self::OutputError | Self::OutputLayer => {
                 let lanes = self.lanes_of_a_row(tiling);
                 vec![
                     ("ACTIVATION", p.activation),
@@ -363,7 +399,7 @@ impl Kernel {
         }
     }
 
-    /// Invocations that share a row of the output error. A software adapter runs eight at once, and more only wait for one another.
+    /// Invocations that share a row of the output. A software adapter runs eight at once, and more only wait for one another.
     const fn lanes_of_a_row(self, tiling: Tiling) -> u64 {
         match tiling {
             Tiling::Workgroup { .. } => LANES,
@@ -379,6 +415,24 @@ impl Kernel {
             Self::DenseBackward => Some(Tile::of(std::iter::once((p.rows, p.inputs)), busy)),
             Self::DenseGradient | Self::DenseUpdate => Tile::ALL.get(p.format as usize).copied(),
             _ => None,
+        }
+    }
+
+    /// Bytes of workgroup memory that the entry point has.
+    #[must_use]
+    pub const fn workgroup_bytes(self, tiling: Tiling) -> u32 {
+        match (self, tiling) {
+            (Self::GatherForward | Self::DenseForward | Self::DenseBackward, Tiling::Workgroup { .. }) => 8192,
+            (Self::DenseGradient | Self::DenseUpdate, Tiling::Workgroup { .. }) => MOST_WORKGROUP_BYTES,
+            (Self::DenseGradient | Self::DenseUpdate, Tiling::Registers) => 64,
+            (Self::MatmulNt | Self::MatmulNn | Self::OuterProducts | Self::Residuals, _) => 512,
+            (Self::Softmax | Self::CostValue | Self::Tally | Self::ClipGradients | Self::MaxNorm, _) => 256,
+            (Self::GradientSquares, _) => 256,
+            (Self::CountRight | Self::Answers, _) => 768,
+            (Self::OutputError, _) => 1024,
+            (Self::OutputLayer, _) => 3840,
+            (Self::Persistent, _) => 8,
+            _ => 0,
         }
     }
 
@@ -398,8 +452,8 @@ impl Kernel {
         };
         match self {
             Self::Gather => {
-                let targets = outputs + u64::from(p.format / 16);
-                (rows * (inputs.div_ceil(4) + targets.div_ceil(4))).div_ceil(LANES)
+                let columns = outputs + u64::from(p.format / 16);
+                (rows * columns.div_ceil(4)).div_ceil(LANES)
             }
             Self::Tally => 1,
             Self::Persistent => u64::from(p.w),
@@ -418,7 +472,12 @@ impl Kernel {
             | Self::Dropout => u64::from(p.count).div_ceil(LANES),
             Self::GradientSquares => SQUARES.into(),
             Self::MaxNorm => outputs,
-            Self::Softmax | Self::CostValue | Self::CountRight | Self::OutputError | Self::Answers => rows,
+            Self::Softmax
+            | Self::CostValue
+            | Self::CountRight
+            | Self::OutputError
+            | Self::OutputLayer
+            | Self::Answers => rows,
             Self::Residuals => outputs.div_ceil(4),
         }
     }
@@ -485,6 +544,12 @@ impl Kernel {
                 let terms = u64::from(p.outputs).div_ceil(self.lanes_of_a_row(tiling));
                 if p.cost == 2 { 8 * terms + 30 } else { 4 * terms + 12 }
             }
+            Self::OutputLayer => {
+                let (lanes, parts) = (self.lanes_of_a_row(tiling), u64::from(OUTPUT_PARTS));
+                let [outputs, sums] = [1, parts].map(|each| (u64::from(p.outputs) * each).div_ceil(lanes));
+                let forward = sums * (u64::from(p.inputs).div_ceil(parts) + 1) + outputs * (parts + 1);
+                forward + if p.cost == 2 { 9 * outputs + 30 } else { 5 * outputs + 12 }
+            }
             Self::Tally => strided(p.rows) + 12,
             Self::Answers => 2 * strided(p.outputs) + 18,
             Self::CountAnswers => u64::from(p.rows),
@@ -531,6 +596,7 @@ pub const SHADERS: &[(&str, &str)] = &[
     ("update.wgsl", include_str!("../shaders/update.wgsl")),
     ("dense.wgsl", include_str!("../shaders/dense.wgsl")),
     ("output_error.wgsl", include_str!("../shaders/output_error.wgsl")),
+    ("output_layer.wgsl", include_str!("../shaders/output_layer.wgsl")),
     ("dense_registers.wgsl", include_str!("../shaders/dense_registers.wgsl")),
     ("dropout.wgsl", include_str!("../shaders/dropout.wgsl")),
     ("persistent.wgsl", include_str!("../shaders/persistent.wgsl")),

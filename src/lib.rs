@@ -2,7 +2,7 @@
 //! compute shaders, and on the CPU where there is none. Every kernel is checked against an `f64` reference.
 //!
 //! A [`Device`] is where a [`Network`] is built and lives. A [`Trainer`] walks it through the mini-batches of a [`Dataset`],
-//! which it uploads once: an epoch is a few submissions, and the host reads costs and right answers at its end.
+//! which it uploads once, or streams where they do not fit: an epoch is a few submissions, and the host reads costs and right answers at its end.
 //!
 //! ```
 //! # #[cfg(feature = "blocking")] {
@@ -76,6 +76,7 @@ pub mod data;
 mod device;
 mod error;
 pub mod export;
+mod feed;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod init;
@@ -88,6 +89,7 @@ pub mod plan;
 #[cfg(feature = "plot")]
 pub mod plot;
 mod population;
+mod problems;
 #[cfg(feature = "progress")]
 pub mod progress;
 mod random;
@@ -96,6 +98,7 @@ pub mod reference;
 mod regularization;
 mod rows;
 mod session;
+mod stream;
 mod train;
 pub mod verify;
 
@@ -116,8 +119,8 @@ pub use optimizer::{Adam, AdamW, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
 pub use population::{Population, PopulationReport};
 pub use regularization::Regularization;
 pub use train::{
-    EarlyStopping, EpochReport, Event, History, Metric, Moment, Plateau, Schedule, Slowed, Span, Stepped, StopReason,
-    Trainer, Training, Watch,
+    EarlyStopping, EpochReport, Event, History, Metric, Moment, Plateau, Recovery, Schedule, Slowed, Span, Stepped,
+    StopReason, Trainer, Training, Watch,
 };
 #[cfg(feature = "gpu")]
 pub use wgpu;

@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Cost;
 use crate::data::{Dataset, Targets};
+use crate::error::{Error, Result};
 use crate::plan::Goal;
 use crate::session::Scores;
 
 /// Classes up to which every evaluation counts answers by class: beyond, that is a million counters and more.
 const MOST_CLASSES: usize = 256;
+/// Classes of a matrix that is made of pairs.
+const MOST_PAIRED: usize = 10_000;
 
 /// How a network does on a data set, in single numbers; [`Metrics`] has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -154,10 +157,16 @@ impl Confusion {
         Some(Self { classes, counts: counts.iter().map(|&n| u64::from(n)).collect() })
     }
 
-    /// From the true class and the answered class of each row, both below `classes`; others are left out. It knows no ranks, so
-    /// that [`top_k`](Self::top_k) is the accuracy for every `k` below the number of classes.
-    #[must_use]
-    pub fn from_pairs(classes: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
+    /// From the true class and the answered class of each row, both below `classes`, of which there are two at least; others are
+    /// left out. It knows no ranks, so that [`top_k`](Self::top_k) is the accuracy for every `k` below the number of classes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for more than 10,000 classes, whose counts would be a hundred million numbers.
+    pub fn from_pairs(classes: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Result<Self> {
+        if classes > MOST_PAIRED {
+            let (option, value) = ("classes of a confusion matrix", classes.to_string());
+            return Err(Error::InvalidOption { option, value, want: "at most 10,000" });
+        }
         let classes = classes.max(2);
         let wide = classes + 1;
         let mut counts = vec![0; wide * wide];
@@ -167,7 +176,7 @@ impl Confusion {
                 counts[classes * wide + if truth == guess { 0 } else { classes - 1 }] += 1;
             }
         }
-        Self { classes, counts }
+        Ok(Self { classes, counts })
     }
 
     /// How many classes there are.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::problems::Problems;
 use crate::regularization::{Regularization, coupled, regularized};
 
 /// Stochastic gradient descent: `w -> w - eta * g`, the notes' rule.
@@ -468,21 +469,25 @@ impl Optimizer {
             }
             Err(Error::InvalidOption { option, value: value.to_string(), want: "at least 0 and below 1" })
         };
-        above_0("eta", self.eta())?;
-        self.regularization().check()?;
+        let mut problems = Problems::default();
+        problems.see(above_0("eta", self.eta()));
+        problems.see(self.regularization().check());
         match self {
-            Self::Sgd(_) => Ok(()),
-            Self::Momentum(Momentum { mu, .. }) | Self::Nesterov(Nesterov { mu, .. }) => below_1("mu", mu),
+            Self::Sgd(_) => {}
+            Self::Momentum(Momentum { mu, .. }) | Self::Nesterov(Nesterov { mu, .. }) => {
+                problems.see(below_1("mu", mu));
+            }
             Self::RmsProp(RmsProp { alpha, epsilon, .. }) => {
-                below_1("alpha", alpha)?;
-                above_0("epsilon", epsilon)
+                problems.see(below_1("alpha", alpha));
+                problems.see(above_0("epsilon", epsilon));
             }
             Self::Adam(Adam { beta_1, beta_2, epsilon, .. }) | Self::AdamW(AdamW { beta_1, beta_2, epsilon, .. }) => {
-                below_1("beta_1", beta_1)?;
-                below_1("beta_2", beta_2)?;
-                above_0("epsilon", epsilon)
+                problems.see(below_1("beta_1", beta_1));
+                problems.see(below_1("beta_2", beta_2));
+                problems.see(above_0("epsilon", epsilon));
             }
         }
+        problems.end()
     }
 
     /// The numbers that the update kernels are told for step `step`, counted from 1 over all that the optimiser remembers, with the

@@ -120,8 +120,9 @@ impl Progress {
     pub fn see(&mut self, event: &Event<'_>) {
         match *event {
             Event::Progress { epoch, epochs, step, steps } => {
-                let before = epoch.saturating_sub(1) as u64 * steps as u64;
-                let seen = Seen { epoch, epochs, done: before + step as u64, all: epochs as u64 * steps as u64 };
+                // A run may be asked for more epochs than can be counted.
+                let done = (epoch.saturating_sub(1) as u64).saturating_mul(steps as u64).saturating_add(step as u64);
+                let seen = Seen { epoch, epochs, done, all: (epochs as u64).saturating_mul(steps as u64) };
                 if self.started.is_none() {
                     self.started = Some(Instant::now());
                 }
@@ -132,9 +133,13 @@ impl Progress {
                 self.scores = scores(report);
                 if let Some(seen) = self.last {
                     // The last epoch, or one that was cut short: there may be no further event.
-                    let last = seen.epoch == seen.epochs || report.steps as u64 * (seen.epochs as u64) < seen.all;
+                    let last = seen.epoch == seen.epochs
+                        || (report.steps as u64).saturating_mul(seen.epochs as u64) < seen.all;
                     self.show(&seen, last);
                 }
+            }
+            Event::Recovered { error, device, .. } => {
+                let _ = self.suspend(|| writeln!(std::io::stderr(), "{error}; going on with {device}"));
             }
         }
     }
@@ -154,7 +159,7 @@ impl Progress {
                 let due = written.or(self.started).is_none_or(|before| before.elapsed() >= *every);
                 if due || last && done > 0 {
                     *written = Some(Instant::now());
-                    let percent = 100 * done / all.max(1);
+                    let percent = 100 * u128::from(done) / u128::from(all.max(1));
                     // Where nobody reads it, there is nobody to tell.
                     let _ = writeln!(out, "epoch {epoch}/{epochs}, {percent} %{said}");
                     let _ = out.flush();

@@ -22,6 +22,8 @@ pub trait Real:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// Whether numbers know how far off rounding may be: then a comparison of two may be a [tie](Self::ties_with).
+    const KNOWS_ERRORS: bool = false;
     /// The constant or datum `x`, taken as exact.
     fn exact(x: f32) -> Self;
     /// A constant of the mathematics, as near as this arithmetic has it.
@@ -48,6 +50,16 @@ pub trait Real:
     fn abs(self) -> Self;
     /// NaN or not. Comparisons are not enough: a shader compiler may assume that there is none.
     fn is_nan(self) -> bool;
+
+    /// Whether rounding may decide which of the two is the larger.
+    fn ties_with(self, _other: Self) -> bool {
+        false
+    }
+    /// This 0 or 1, where the other of the two would be as right.
+    #[must_use]
+    fn undecided(self) -> Self {
+        self
+    }
 
     /// The larger of two numbers; `self` when they are equal.
     fn larger(self, other: Self) -> Self {

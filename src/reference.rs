@@ -16,6 +16,9 @@
 //! the notes' Python does: the lists of weights, biases, weighted inputs, errors and gradients start with layer 2,
 //! while the list of activations starts with `a^1 = x`. So `weights[l]` takes `activations[l]` to `zs[l]`, from
 //! `sizes[l]` neurons to `sizes[l + 1]`.
+//!
+//! Lengths are checked, numbers are not: a NaN or an infinity that is handed in goes through the equations as `f64` arithmetic
+//! has it, so that a test can see what becomes of one.
 
 #![expect(clippy::needless_range_loop, reason = "the indices j, k and l are those of the equations")]
 
@@ -27,6 +30,9 @@ pub use weighted::smoothed;
 
 use crate::error::{Error, Result};
 use crate::{Activation, Cost};
+
+/// Weights of one layer, at most: two gibibytes of them.
+const MOST_WEIGHTS: usize = 1 << 28;
 
 /// One list of numbers for each layer.
 pub type Layers = Vec<Vec<f64>>;
@@ -69,8 +75,8 @@ impl Network {
     /// has the function of each layer after the input.
     ///
     /// # Errors
-    /// [`Error::Architecture`] for fewer than two layers, a layer without neurons, another number of activations than
-    /// of layers after the input, or softmax before the last layer; [`Error::Pairing`] for a cost that does not go with
+    /// [`Error::Architecture`] for fewer than two layers, a layer without neurons or with more than 2^28 weights, another number of
+    /// activations than of layers after the input, or softmax before the last layer; [`Error::Pairing`] for a cost that does not go with
     /// the last activation.
     pub fn new(sizes: &[usize], activations: &[Activation], cost: Cost) -> Result<Self> {
         let refuse = |problem: String| Err(Error::Architecture { problem });
@@ -89,6 +95,10 @@ impl Network {
         }
         if let Some(l) = hidden.iter().position(|f| !f.is_elementwise()) {
             return refuse(format!("layer {} is {}, which can only be the last", l + 2, hidden[l]));
+        }
+        let weights = |n: &[usize]| n[0].checked_mul(n[1]).filter(|&count| count <= MOST_WEIGHTS);
+        if let Some(l) = sizes.windows(2).position(|n| weights(n).is_none()) {
+            return refuse(format!("layer {} of {} x {} weights is too large", l + 2, sizes[l], sizes[l + 1]));
         }
         cost.check(*last)?;
         Ok(Self {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::problems::Problems;
 
 /// Weight decay and bounds, which every optimiser has; its builder methods set them.
 ///
@@ -47,10 +48,11 @@ pub struct Regularization {
 impl Regularization {
     /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
+        let mut problems = Problems::default();
         for (option, value) in [("weight_decay", self.l2), ("l1", self.l1), ("decoupled_decay", self.decoupled)] {
             if !(value.is_finite() && value >= 0.0) {
                 let value = value.to_string();
-                return Err(Error::InvalidOption { option, value, want: "finite and at least 0" });
+                problems.see::<()>(Err(Error::InvalidOption { option, value, want: "finite and at least 0" }));
             }
         }
         for (option, value) in
@@ -59,10 +61,11 @@ impl Regularization {
             if let Some(value) = value
                 && !(value.is_finite() && value > 0.0)
             {
-                return Err(Error::InvalidOption { option, value: value.to_string(), want: "finite and above 0" });
+                let value = value.to_string();
+                problems.see::<()>(Err(Error::InvalidOption { option, value, want: "finite and above 0" }));
             }
         }
-        Ok(())
+        problems.end()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::Cost;
 use crate::backend::{Engine, Prepared, Slot, buffer, slots};
-use crate::data::{Dataset, Inputs, Targets};
 use crate::error::{Error, Result};
+use crate::feed::{Feed, Words};
 use crate::kernel::Element;
-use crate::plan::{BufferSpec, Emphasis, Format, Place, Plan, PlanKind, Request, Role, Source};
+use crate::plan::{BufferId, BufferSpec, Place, Plan, PlanKind, Request, Role};
+use crate::stream::{self, Piece, Stream};
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 const TARGET: Duration = Duration::from_millis(100);
@@ -50,8 +50,23 @@ impl Session {
 
     /// Allocates the buffers of a plan, but for the shared ones where they are given.
     pub(crate) fn with_plan(engine: &mut Engine, plan: Plan, shared: Option<Shared>) -> Result<Self> {
+        Self::given(engine, plan, |spec| shared.and_then(|shared| shared.of(spec.role)))
+    }
+
+    /// The same plan as another session's, on the same buffers but for the data.
+    pub(crate) fn beside(engine: &mut Engine, first: &Self) -> Result<Self> {
+        let Prepared { plan, slots, .. } = &first.prepared;
+        let mut slots = slots.iter();
+        Self::given(engine, plan.clone(), |spec| {
+            let slot = slots.next().copied();
+            slot.filter(|_| !matches!(spec.role, Role::Inputs | Role::Targets))
+        })
+    }
+
+    /// Allocates the buffers of a plan, but for those that are given; it is asked for each in turn.
+    fn given(engine: &mut Engine, plan: Plan, given: impl FnMut(&BufferSpec) -> Option<Slot>) -> Result<Self> {
         let mut owned = Vec::with_capacity(plan.buffers.len());
-        let prepared = Self::prepare(engine, plan, shared, &mut owned);
+        let prepared = Self::prepare(engine, plan, given, &mut owned);
         if prepared.is_err() {
             owned.drain(..).for_each(|slot| engine.release(slot));
         }
@@ -59,8 +74,12 @@ impl Session {
     }
 
     /// Notes in `owned` what it has allocated, also where it fails.
-    fn prepare(engine: &mut Engine, plan: Plan, shared: Option<Shared>, owned: &mut Vec<Slot>) -> Result<Prepared> {
-        let given = |spec: &BufferSpec| shared.and_then(|shared| shared.of(spec.role));
+    fn prepare(
+        engine: &mut Engine,
+        plan: Plan,
+        given: impl FnMut(&BufferSpec) -> Option<Slot>,
+        owned: &mut Vec<Slot>,
+    ) -> Result<Prepared> {
         let slots = slots(&plan, given, |spec| {
             let slot = engine.alloc(spec)?;
             owned.push(slot);
@@ -70,6 +89,15 @@ impl Session {
             Ok(slot)
         })?;
         engine.prepare(plan, slots)
+    }
+
+    /// Asks for all of a buffer of the plan.
+    pub(crate) fn read_buffer(
+        &self,
+        engine: &mut Engine,
+        BufferId(id): BufferId,
+    ) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        engine.read(self.prepared.slots[id], 0, self.prepared.plan.buffers[id].len)
     }
 
     /// Gives the buffers back; the session is of no use afterwards.
@@ -93,6 +121,14 @@ impl Session {
 
     pub(crate) fn write(&self, engine: &mut Engine, role: Role, words: &[u32]) -> Result<()> {
         self.write_of(engine, role, 0, words)
+    }
+
+    /// As [`write`](Self::write), from this element on.
+    pub(crate) fn write_at(&self, engine: &mut Engine, role: Role, at: usize, words: &[u32]) -> Result<()> {
+        match self.find(role, 0) {
+            Some((slot, offset, _)) => engine.write(slot, offset + at, words),
+            None => Ok(()),
+        }
     }
 
     /// As [`write`](Self::write), what belongs to one network of a population.
@@ -159,57 +195,12 @@ impl Session {
     }
 }
 
-/// The words of a data set's inputs and targets, as the gather kernel reads them.
-pub(crate) struct Words {
-    pub(crate) source: Source,
-    pub(crate) emphasis: Emphasis,
-    inputs: Vec<u32>,
-    targets: Vec<u32>,
-}
-
-impl Words {
-    /// For training by this cost: with the weights of the rows, and targets that are numbers smoothed by `smoothing`.
-    pub(crate) fn to_train(data: &Dataset, cost: Cost, smoothing: f32) -> Self {
-        let Self { source, mut targets, inputs, .. } = Self::of(data);
-        if matches!(data.targets(), Targets::Values { .. }) && smoothing > 0.0 {
-            let outputs = data.outputs();
-            let smoothed = |word: &mut u32| *word = cost.smoothed(f32::from_bits(*word), smoothing, outputs).to_bits();
-            targets.iter_mut().for_each(smoothed);
-        }
-        targets.extend(data.weights().unwrap_or_default().iter().map(|weight| weight.to_bits()));
-        let emphasis = Emphasis { weighted: data.weights().is_some(), smoothing };
-        Self { source, emphasis, inputs, targets }
-    }
-
-    /// As they are, for an evaluation: each row counts as much as any other.
-    pub(crate) fn of(data: &Dataset) -> Self {
-        let (inputs, input_format) = match data.inputs() {
-            Inputs::F32(values) => (bits(values), Format::F32),
-            Inputs::U8(bytes) => (packed(bytes), Format::U8),
-        };
-        let (targets, target_format) = match data.targets() {
-            Targets::Labels { labels, .. } => (labels.clone(), Format::Label),
-            Targets::Values { values, .. } => (bits(values), Format::F32),
-        };
-        let source = Source::Dataset { len: data.len(), inputs: input_format, targets: target_format };
-        Self { source, emphasis: Emphasis::default(), inputs, targets }
-    }
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    bytemuck::cast_slice(values).to_vec()
-}
-
-/// Four bytes a word, the first lowest, on every machine.
-fn packed(bytes: &[u8]) -> Vec<u32> {
-    let word = |chunk: &[u8]| chunk.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
-    bytes.chunks(4).map(word).collect()
-}
-
-/// A data set on the device, with the plan that walks through it.
+/// A data set on the device, or on its way to it, with the plan that walks through it.
 #[derive(Debug)]
 pub(crate) struct Resident {
     session: Session,
+    /// How its rows come, where they are not all there.
+    stream: Option<Stream>,
     len: usize,
     steps: usize,
     /// Steps a submission; adapted to how long they take.
@@ -266,39 +257,94 @@ impl Scores {
 }
 
 impl Resident {
-    /// Uploads the data and prepares the plan. `request.source` and `request.emphasis` are what `words` says.
+    /// Prepares the plan and uploads the data, or has them streamed where they are more than the device may hold of them, or has
+    /// memory for. `request.source` and `request.emphasis` are what `feed` says.
     pub(crate) fn open(
         engine: &mut Engine,
         kind: PlanKind,
         request: &Request<'_>,
         shared: Shared,
-        words: &Words,
+        feed: &Feed,
     ) -> Result<Self> {
-        let Words { source, emphasis, .. } = *words;
-        let request = Request { source, emphasis, ..*request };
-        let session = Session::open(engine, kind, &request, shared)?;
-        Self::upload(engine, session, words)
+        let Feed { source, emphasis, .. } = *feed;
+        let mut request = Request { source, emphasis, ..*request };
+        // What the device had no memory for.
+        let mut full = None;
+        if feed.fits(&request.limits) {
+            match Session::open(engine, kind, &request, shared).and_then(|session| Self::upload(engine, session, feed))
+            {
+                Err(error @ Error::OutOfMemory { .. }) => {
+                    full = Some(error);
+                    request.limits.max_data_bytes = feed.bytes(feed.len()).saturating_sub(1);
+                }
+                opened => return opened,
+            }
+        }
+        loop {
+            if full.is_some() {
+                engine.reclaim()?;
+            }
+            let held = match (stream::held(feed, &request), full) {
+                // Less than that cannot be.
+                (Err(_), Some(error)) => return Err(error),
+                (held, _) => held?,
+            };
+            let some = Request { held: Some(held), ..request };
+            match Session::open(engine, kind, &some, shared)
+                .and_then(|session| Self::with_stream(engine, session, feed))
+            {
+                Err(error @ Error::OutOfMemory { .. }) => {
+                    full = Some(error);
+                    // It was twice as much.
+                    request.limits.max_data_bytes = feed.bytes(held);
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// As [`open`](Self::open), for a plan that trains a population; its parameters are its own.
-    pub(crate) fn open_population(engine: &mut Engine, plan: Plan, words: &Words) -> Result<Self> {
+    pub(crate) fn open_population(engine: &mut Engine, plan: Plan, feed: &Feed) -> Result<Self> {
         let session = Session::with_plan(engine, plan, None)?;
-        Self::upload(engine, session, words)
+        Self::upload(engine, session, feed)
     }
 
-    fn upload(engine: &mut Engine, mut session: Session, words: &Words) -> Result<Self> {
-        let Source::Dataset { len, .. } = words.source else { unreachable!("Words::of makes a data set") };
-        let steps = len.div_ceil(session.rows());
+    fn upload(engine: &mut Engine, session: Session, feed: &Feed) -> Result<Self> {
+        let Words { inputs, targets, weights } = feed.all();
         let written = session
-            .write(engine, Role::Inputs, &words.inputs)
-            .and_then(|()| session.write(engine, Role::Targets, &words.targets));
-        match written {
-            Ok(()) => Ok(Self { session, len, steps, chunk: 1 }),
+            .write(engine, Role::Inputs, &inputs)
+            .and_then(|()| session.write(engine, Role::Targets, &targets))
+            .and_then(|()| session.write_at(engine, Role::Targets, targets.len(), &weights));
+        Self::of(engine, session, feed, written.map(|()| None))
+    }
+
+    fn with_stream(engine: &mut Engine, session: Session, feed: &Feed) -> Result<Self> {
+        let stream = Stream::open(engine, &session, feed);
+        Self::of(engine, session, feed, stream.map(Some))
+    }
+
+    /// With what brought the data, or the error of doing so, after which the session is closed.
+    fn of(engine: &mut Engine, mut session: Session, feed: &Feed, stream: Result<Option<Stream>>) -> Result<Self> {
+        match stream {
+            Ok(stream) => {
+                let (len, steps) = (feed.len(), feed.len().div_ceil(session.rows()));
+                Ok(Self { session, stream, len, steps, chunk: 1 })
+            }
             Err(error) => {
                 session.close(engine);
                 Err(error)
             }
         }
+    }
+
+    /// Whether the rows of a walk are sent while it goes on, and the device holds but some at a time.
+    pub(crate) const fn is_streamed(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Where rows are sent as they are needed, those of this step of the walk, as its buffers have them.
+    pub(crate) fn words_of(&self, step: usize) -> impl Iterator<Item = Piece<'_>> {
+        self.stream.iter().flat_map(move |stream| stream.words_of(&self.session, step))
     }
 
     /// Examples of the data set.
@@ -312,6 +358,9 @@ impl Resident {
 
     /// Gives the data set's buffers back.
     pub(crate) fn close(&mut self, engine: &mut Engine) {
+        if let Some(stream) = &mut self.stream {
+            stream.close(engine);
+        }
         self.session.close(engine);
     }
 
@@ -321,13 +370,13 @@ impl Resident {
 
     /// Back to the first step, with this order of the examples and these numbers of each step, by an optimiser that has taken so
     /// many steps.
-    pub(crate) fn start(&self, engine: &mut Engine, order: &[u32], hyper: &[f32], taken: u64) -> Result<()> {
+    pub(crate) fn start(&mut self, engine: &mut Engine, order: &[u32], hyper: &[f32], taken: u64) -> Result<()> {
         self.start_of(engine, 0, order, hyper, taken)
     }
 
     /// As [`start`](Self::start), and on past the first `step` steps, which an earlier run did: it read these words of scores.
     pub(crate) fn start_at(
-        &self,
+        &mut self,
         engine: &mut Engine,
         order: &[u32],
         hyper: &[f32],
@@ -335,6 +384,9 @@ impl Resident {
         (step, scores): (usize, &[u32]),
     ) -> Result<()> {
         self.start(engine, order, hyper, taken)?;
+        if let Some(stream) = &mut self.stream {
+            stream.start(step, order);
+        }
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = self.len.saturating_sub(step.saturating_mul(self.session.rows())).min(self.session.rows());
         self.session.write_control(engine, 0, [word(step), word(live), word(self.len), low(taken)])?;
@@ -352,7 +404,7 @@ impl Resident {
 
     /// As [`start`](Self::start), one network of a population.
     pub(crate) fn start_of(
-        &self,
+        &mut self,
         engine: &mut Engine,
         network: usize,
         order: &[u32],
@@ -362,26 +414,32 @@ impl Resident {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = self.session.rows().min(self.len);
         self.session.write_control(engine, network, [0, word(live), word(self.len), low(taken)])?;
-        self.session.write_of(engine, Role::Order, network, order)?;
+        match &mut self.stream {
+            Some(stream) => stream.start(0, order),
+            None => self.session.write_of(engine, Role::Order, network, order)?,
+        }
         self.session.write_of(engine, Role::Hyper, network, bytemuck::cast_slice(hyper))
     }
 
     /// As [`start`](Self::start), for an evaluation: the order of the data set.
-    pub(crate) fn start_in_order(&self, engine: &mut Engine) -> Result<()> {
+    pub(crate) fn start_in_order(&mut self, engine: &mut Engine) -> Result<()> {
         let order: Vec<u32> = (0..u32::try_from(self.len).unwrap_or(u32::MAX)).collect();
         self.start(engine, &order, &[], 0)
     }
 
     /// Submits the next steps of the walk, at most `left`, and says how many.
-    pub(crate) fn submit(&self, engine: &mut Engine, left: usize) -> Result<usize> {
+    pub(crate) fn submit(&mut self, engine: &mut Engine, left: usize) -> Result<usize> {
         let times = self.chunk.min(left);
         self.submit_just(engine, times)?;
         Ok(times)
     }
 
     /// Submits this many next steps of the walk.
-    pub(crate) fn submit_just(&self, engine: &mut Engine, times: usize) -> Result<()> {
-        self.session.run(engine, times)
+    pub(crate) fn submit_just(&mut self, engine: &mut Engine, times: usize) -> Result<()> {
+        match &mut self.stream {
+            Some(stream) => stream.run(engine, &self.session, times),
+            None => self.session.run(engine, times),
+        }
     }
 
     /// Learns from how long a submission of `steps` steps took.
@@ -465,14 +523,14 @@ pub(crate) const fn low(steps: u64) -> u32 {
 /// Measures a submission: the clock of a browser is not at hand in the standard library there.
 pub(crate) struct Stopwatch {
     #[cfg(not(target_arch = "wasm32"))]
-    start: Instant,
+    start: std::time::Instant,
 }
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
         Self {
             #[cfg(not(target_arch = "wasm32"))]
-            start: Instant::now(),
+            start: std::time::Instant::now(),
         }
     }
 
@@ -496,9 +554,15 @@ pub(crate) fn state_spec(len: usize) -> BufferSpec {
 
 /// The cost-only plan's batch: large, so that few dispatches do the work, but no larger than the data, and so small that the
 /// limits allow it.
-pub(crate) fn evaluation_rows(kind: PlanKind, request: &Request<'_>, len: usize) -> usize {
-    let mut rows = len.clamp(1, 1000);
-    while rows > 1 && matches!(Plan::new(kind, &Request { rows, ..*request }), Err(Error::Limit { .. })) {
+pub(crate) fn evaluation_rows(kind: PlanKind, request: &Request<'_>, feed: &Feed) -> usize {
+    let mut rows = feed.len().clamp(1, 1000);
+    // Data that are too much for the device are streamed.
+    let planned = |rows| {
+        let request = Request { rows, held: Some(rows), ..*request };
+        let is_there = feed.fits(&request.limits);
+        Plan::new(kind, &request).and_then(|_| if is_there { Ok(rows) } else { stream::held(feed, &request) })
+    };
+    while rows > 1 && matches!(planned(rows), Err(Error::Limit { .. })) {
         rows /= 2;
     }
     rows

@@ -15,7 +15,8 @@ mod common;
 mod make;
 
 use wgrad::data::{Dataset, Preparation, Table};
-use wgrad::{Activation, Adam, Cost, Device, Network, Optimizer, Sgd, Trainer};
+use wgrad::plan::PlanKind;
+use wgrad::{Activation, Adam, Cost, Device, EarlyStopping, Metric, Network, Optimizer, Plateau, Sgd, Trainer};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 /// Bytes allocated now, and at most since this was set.
@@ -126,14 +127,57 @@ fn loading_is_bounded() {
     ] {
         let mut loaded = false;
         let most = most_bytes(|| loaded = Network::from_bytes(&bytes, &Device::cpu()).is_ok());
-        println!(
-            "{what}: {most} bytes for a file of {}, {:.1} times as much",
-            bytes.len(),
-            most as f64 / bytes.len() as f64
-        );
+        bounded(what, most, &bytes);
         assert_eq!(loaded, loads, "{what}");
-        assert!(most <= 32 * bytes.len(), "{what}: {most} bytes for {}", bytes.len());
     }
+    let epoch = r#"{"epoch":1,"steps":1,"eta":1,"train_cost":1,"train_accuracy":1,"seconds":1,"steps_per_second":1}"#;
+    for (what, from, to, loads) in [
+        ("a run", "", String::new(), true),
+        (
+            "epochs of a run",
+            r#""epochs":["#,
+            format!(r#""epochs":[{epoch}{}"#, format!(",{epoch}").repeat(30_000)),
+            true,
+        ),
+        ("epochs without end", r#""epochs":["#, format!(r#""epochs":[{}"#, format!("{epoch},").repeat(30_000)), false),
+        ("brackets", r#""epochs":["#, format!(r#""epochs":[{}"#, "[".repeat(300_000)), false),
+        ("schedules", r#""schedule":"#, format!(r#""schedule":{}"#, r#"{"warm-up":{"then":"#.repeat(50_000)), false),
+        ("keys", r#"{"settings""#, format!(r#"{{{}"settings""#, r#""a":0,"#.repeat(50_000)), false),
+    ] {
+        let bytes = swollen_run(from, &to);
+        let mut loaded = false;
+        let most = most_bytes(|| loaded = Trainer::from_bytes(&bytes, &Device::cpu()).is_ok());
+        bounded(what, most, &bytes);
+        assert_eq!(loaded, loads, "{what}");
+    }
+}
+
+/// A run whose text, which is the last of its tensors, has something else in the place of something.
+fn swollen_run(from: &str, to: &str) -> Vec<u8> {
+    let mut net = make::net(&Device::cpu(), PlanKind::Fused, 0.0);
+    let mut run = make::trainer(Adam::new(0.01).into());
+    run = run.keep_best(Metric::TrainCost).early_stopping(EarlyStopping::new(4).metric(Metric::TrainCost));
+    run = run.plateau(Plateau::new(4).metric(Metric::TrainCost));
+    let bytes = run.start(&mut net, &make::data(make::ROWS, 1)).and_then(|mut run| run.to_bytes()).expect("bytes");
+    make::forged(&bytes, |header, data| {
+        let tensor = |len: usize, start: usize, end: usize| {
+            format!(r#""training":{{"dtype":"U8","shape":[{len}],"data_offsets":[{start},{end}]}}"#)
+        };
+        let text = data.windows(12).position(|window| window == br#"{"settings":"#).expect("its text");
+        let changed = String::from_utf8(data.split_off(text)).expect("text");
+        let old = tensor(changed.len(), text, text + changed.len());
+        assert!(header.contains(&old) && changed.contains(from), "{header} {changed}");
+        let changed = changed.replacen(from, to, 1);
+        *header = header.replacen(&old, &tensor(changed.len(), text, text + changed.len()), 1);
+        data.extend(changed.bytes());
+    })
+}
+
+/// That loading took at most 32 times what the file has.
+fn bounded(what: &str, most: usize, bytes: &[u8]) {
+    let ratio = most as f64 / bytes.len() as f64;
+    println!("{what}: {most} bytes for a file of {}, {ratio:.1} times as much", bytes.len());
+    assert!(most <= 32 * bytes.len(), "{what}: {most} bytes for {}", bytes.len());
 }
 
 fn data(rows: usize, inputs: usize) -> Dataset {

@@ -151,15 +151,24 @@ fn async_forms_give_the_bits_of_the_blocking_ones() {
         let want = all_blocking(&mut build()).expect("the blocking forms");
         let pollster = pollster::block_on(all(&mut build())).expect("the async forms");
         assert!(pollster == want, "{device}, {kind} plan");
-        let (own, seen) = run(all(&mut build()));
-        assert!(own.expect("the async forms") == want, "{device}, {kind} plan");
+        // Whether an answer is there already when it is asked for is chance, so one run that waits is enough.
+        let waits = device.kind() != "cpu" && !device.adapter().contains("(gl,");
+        let mut tries = 0;
+        let seen = loop {
+            let (own, seen) = run(all(&mut build()));
+            assert!(own.expect("the async forms") == want, "{device}, {kind} plan");
+            tries += 1;
+            if !waits || seen.pending > 0 || tries == 20 {
+                break seen;
+            }
+        };
         // The comparison can fail.
         let other = pollster::block_on(all(&mut arch().build(&device, kind, 2))).expect("the async forms");
         assert!(other.iter().zip(&want).all(|(a, b)| a != b), "{device}, {kind} plan");
         if device.kind() == "cpu" {
             assert_eq!((seen.polls, seen.pending), (1, 0), "the CPU backend has nothing to wait for");
-        } else if !device.adapter().contains("(gl,") {
-            // Of some ten waits. By OpenGL, software does the work within the call that submits it.
+        } else if waits {
+            // By OpenGL, software does the work within the call that submits it.
             assert!(seen.pending > 0 && seen.wakes >= seen.pending, "{device}: it never waited: {seen:?}");
         }
         println!("{device}, {kind} plan: {} arrays alike; {seen:?}", want.len());

@@ -83,6 +83,7 @@ fn the_map_has_every_file() {
         "src/plot",
         "src/train",
         "src/verify",
+        "src/verify/maker",
         "shaders",
         "examples",
     ] {

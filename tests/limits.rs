@@ -9,7 +9,7 @@ mod common;
 use common::expect::{Expected, exact, within};
 use common::nets::{Arch, arena, bits, examples};
 use wgrad::kernel::{Kernel, Params, Tiling};
-use wgrad::plan::{Format, Goal, Limits, Plan, PlanKind, Request, Source};
+use wgrad::plan::{Format, Goal, Grid, Limits, Plan, PlanKind, Request, Source};
 use wgrad::verify::{DeviceRunner, Worst, lockstep};
 use wgrad::{Activation, Cost, Dataset, Device, Error, Network, Result, Sgd, Trainer};
 
@@ -98,7 +98,7 @@ fn a_layer_of_seventy_thousand_inputs_sums_right() {
         assert!(wanted.compare(&device, kind).elements > 3 * LONG as u64);
         if device.is_software() {
             let plan = plan(&arch, kind, Goal::Gradients, 2, device.limits()).expect("a plan");
-            let forward = if kind == PlanKind::Textbook { Kernel::MatmulNt } else { Kernel::DenseForward };
+            let forward = if plan.kind == PlanKind::Textbook { Kernel::MatmulNt } else { Kernel::DenseForward };
             let first: Vec<_> = plan.steps.iter().filter(|step| step.label.contains("terms")).collect();
             assert!(first.len() > 1 && first.iter().all(|step| step.kernel == forward), "{first:?}");
             assert!(device.limits().max_iterations < 65_535, "{:?}", device.limits());
@@ -106,24 +106,45 @@ fn a_layer_of_seventy_thousand_inputs_sums_right() {
     }
 }
 
+/// As many rows as kernels with a workgroup a row may have on this device, up to [`LONG`]: 4,096 dispatches of them.
+fn rows_on(device: &Device) -> usize {
+    let groups = u64::from(device.limits().max_groups);
+    usize::try_from(groups.saturating_mul(groups).saturating_mul(4096)).map_or(LONG, |most| LONG.min(most))
+}
+
 #[test]
 fn a_mini_batch_of_seventy_thousand_rows_sums_right() {
-    let rows = LONG;
     let arch = Arch::new(3, &[(4, Activation::Tanh), (2, Activation::Softmax)], Cost::CategoricalCrossEntropy);
-    let wanted = Wanted::new(&arch, rows);
+    let long = Wanted::new(&arch, LONG);
+    let mut shorter: Option<Wanted> = None;
     for (device, kind) in common::devices_and_plans() {
+        let rows = rows_on(&device);
+        let mut wanted = &long;
+        if rows < LONG {
+            // It is split as far as it can be; what is more is refused, by name.
+            let refused = arch.build(&device, kind, 1).gradients(&long.x, &long.y, arch.cost);
+            assert_limit(
+                refused,
+                "max_compute_workgroups_per_dimension, squared and in 4096 dispatches",
+                "70,000 rows",
+            );
+            let needs = format!("5 workgroups a dimension; {rows} are taken");
+            common::left_out(&format!("{device}, {kind} plan: a mini-batch of {LONG} rows"), &needs);
+            shorter = shorter.filter(|shorter| shorter.x.len() == rows * arch.inputs);
+            wanted = shorter.get_or_insert_with(|| Wanted::new(&arch, rows));
+        }
         assert!(wanted.compare(&device, kind).elements > 2 * rows as u64 - 1);
         if device.is_software() {
             let plan = plan(&arch, kind, Goal::Gradients, rows, device.limits()).expect("a plan");
             for layer in ["layer 1", "layer 2"] {
                 let mut one = plan.clone();
                 one.steps.retain(|step| step.label.starts_with(layer) || step.label.starts_with("all layers"));
-                let kernels = match kind {
+                let kernels = match plan.kind {
                     PlanKind::Textbook => vec![Kernel::OuterProducts, Kernel::BiasGradient],
                     _ => vec![Kernel::DenseGradient],
                 };
                 for kernel in kernels {
-                    assert_cut(&one, kernel, 70_000, device.limits());
+                    assert_cut(&one, kernel, u32::try_from(rows).expect("few"), device.limits());
                 }
             }
         }
@@ -135,10 +156,15 @@ fn a_mini_batch_of_seventy_thousand_rows_sums_right() {
 #[test]
 fn the_uncut_sum_shows_whether_the_driver_ends_loops() {
     let arch = Arch::new(1, &[(2, Activation::Identity)], Cost::Quadratic);
-    let plan = |limits| plan(&arch, PlanKind::Textbook, Goal::Gradients, LONG, limits).expect("a plan");
-    let uncut = plan(Limits::HOST);
-    assert!(uncut.steps.iter().all(|step| !step.label.contains("terms")));
     for device in common::adapters() {
+        let terms = rows_on(&device);
+        let plan = |limits| plan(&arch, PlanKind::Textbook, Goal::Gradients, terms, limits).expect("a plan");
+        let uncut = plan(Limits::HOST);
+        assert!(uncut.steps.iter().all(|step| !step.label.contains("terms")));
+        if terms < LONG {
+            let what = format!("{device}: a loop of more than 65,535 iterations, here of {terms},");
+            common::left_out(&what, "5 workgroups a dimension");
+        }
         let cut = plan(device.limits());
         let run = |plan: &Plan| {
             let runner = |device: &Device| DeviceRunner::new(device, plan).expect("a runner");
@@ -146,9 +172,9 @@ fn the_uncut_sum_shows_whether_the_driver_ends_loops() {
         };
         run(&cut).unwrap_or_else(|error| panic!("{device}: {error}"));
         match run(&uncut) {
-            Ok(_) => println!("{device}: {LONG} terms in one dispatch are right too"),
+            Ok(_) => println!("{device}: {terms} terms in one dispatch are right too"),
             Err(error) => {
-                println!("{device}: {LONG} terms in one dispatch: {error}");
+                println!("{device}: {terms} terms in one dispatch: {error}");
                 // Only a driver whose sums are cut may be wrong without it.
                 assert!(
                     device.is_software()
@@ -229,11 +255,108 @@ fn compare_under_tiny_limits(
     assert!(folded > 0 && cut > 1);
 }
 
+/// What `WGRAD_LIMITS` asks for is what the planner keeps to, and what wgpu holds the device to.
+#[test]
+fn limits_of_the_environment_are_those_of_the_device() {
+    for device in common::adapters() {
+        let Limits { max_groups, max_storage_buffers, max_workgroup_bytes, lanes, .. } = device.limits();
+        let word = std::env::var("WGRAD_LIMITS").unwrap_or_default();
+        println!("{device}, WGRAD_LIMITS '{word}': {:?}", device.limits());
+        match word.as_str() {
+            "default" => assert_eq!((max_groups, max_storage_buffers, max_workgroup_bytes), (65_535, 8, 16_384)),
+            "tiny" => assert_eq!((max_groups, max_storage_buffers, max_workgroup_bytes, lanes), (3, 4, 8_192, 64)),
+            _ => assert!(max_groups >= 65_535 && max_storage_buffers >= 4),
+        }
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn a_device_can_be_asked_for_with_limits_of_its_own() {
+    use wgrad::wgpu;
+    let few = wgpu::Limits { max_compute_workgroups_per_dimension: 5, ..wgpu::Limits::default() };
+    for device in common::adapters() {
+        let word = std::env::var("WGRAD_DEVICE").unwrap_or_default();
+        if word.is_empty() {
+            // Several adapters may be meant.
+            common::say("SKIPPED: a device with limits of its own: WGRAD_DEVICE names no adapter");
+            continue;
+        }
+        // No more than this one has, so that plans are the same.
+        let have = device.limits();
+        let few = wgpu::Limits {
+            max_storage_buffers_per_shader_stage: have.max_storage_buffers.min(8),
+            max_compute_workgroup_storage_size: have.max_workgroup_bytes.min(16 << 10),
+            ..few.clone()
+        };
+        let limited = Device::named_with_limits(&word, &few).expect("a device");
+        assert_eq!((limited.limits().max_groups, limited.adapter()), (5, device.adapter()));
+        // 60 rows of 100 neurons are 94 workgroups, and more than 25 are several dispatches.
+        let arch = Arch::new(3, &[(100, Activation::Tanh), (2, Activation::Sigmoid)], Cost::Quadratic);
+        let (x, y) = arch.data(60, 1);
+        for kind in PlanKind::ALL {
+            let [want, got] = [&device, &limited].map(|device| {
+                let mut net = arch.build(device, kind, 1);
+                net.update_mini_batch(&x, &y, arch.cost, Sgd::new(0.5)).expect("a step");
+                bits(&net.parameters().expect("parameters"))
+            });
+            assert_eq!(got, want, "{device}, {kind} plan: several dispatches are not as one");
+        }
+    }
+    let refused = Device::named_with_limits("no such adapter", &few);
+    assert!(matches!(refused, Err(Error::NoAdapter { .. })), "{refused:?}");
+}
+
+/// Just within the limit of a buffer there is a plan, and one byte below it there is none, or one of another kind that needs less.
+#[test]
+fn a_binding_is_enough_or_refused_at_the_byte() {
+    let (mut refused, mut another) = (0, 0);
+    let goals = [Goal::Predict, Goal::Cost, Goal::Answers, Goal::Errors, Goal::Gradients, Goal::Train, Goal::Update];
+    let dataset = Source::Dataset { len: 200, inputs: Format::F32, targets: Format::F32 };
+    for (kind, goal) in PlanKind::ALL.into_iter().flat_map(|kind| goals.map(|goal| (kind, goal))) {
+        for (source, rows, hidden) in
+            [(Source::Direct, 64, 10), (dataset, 64, 10), (dataset, 2, 10), (Source::Direct, 3, 400)]
+        {
+            if goal == Goal::Update && source == dataset {
+                continue;
+            }
+            let arch = Arch::new(20, &[(hidden, Activation::Tanh), (4, Activation::Sigmoid)], Cost::Quadratic);
+            let net = arch.build(&Device::cpu(), kind, 1);
+            let request = net.request(goal, arch.cost, source, rows);
+            let plan = Plan::new(kind, &request).expect("a plan");
+            let whole = plan.buffers.iter().filter(|buffer| buffer.part_of.is_none());
+            let longest = whole.max_by_key(|buffer| buffer.len).expect("a buffer");
+            let bytes = 4 * longest.len as u64;
+            let within =
+                |max_binding_bytes| Request { limits: Limits { max_binding_bytes, ..Limits::HOST }, ..request };
+            let enough = Plan::new(kind, &within(bytes)).expect("it fits");
+            assert_eq!(enough.kind, plan.kind, "{kind} plan, {goal:?}");
+            match Plan::new(kind, &within(bytes - 1)) {
+                Ok(smaller) => {
+                    assert!(smaller.kind != plan.kind, "{kind} plan, {goal:?}: {} bytes in {}", bytes, bytes - 1);
+                    another += 1;
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    let Error::Limit { need, have, .. } = error else { panic!("{message}") };
+                    assert!(need > have && have == bytes - 1, "{message}");
+                    assert!(message.starts_with("buffer ") && message.contains("; use "), "{message}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    println!("{refused} plans refused one byte below what they need, {another} in another kind that needs less");
+    assert!(refused > 40 && another > 0, "{refused}, {another}");
+}
+
 #[test]
 fn lowered_limits_never_rise() {
     for device in common::devices() {
         let before = device.limits();
-        assert_eq!(device.clone().with_limits(Limits::HOST).limits(), before, "{device}");
+        // What the host never gains by is not chosen either.
+        let same = Limits { persistent_up_to: 0, output_layer_up_to: 0, ..before };
+        assert_eq!(device.clone().with_limits(Limits::HOST).limits(), same, "{device}");
         let tiny = device.with_limits(TINY).with_limits(Limits::HOST).limits();
         assert_eq!((tiny.max_groups, tiny.max_iterations), (3, 40));
         assert_eq!(tiny.max_binding_bytes, before.max_binding_bytes);
@@ -244,14 +367,24 @@ fn lowered_limits_never_rise() {
 fn grids_fold_without_losing_a_group() {
     for max_groups in [1, 2, 3, 7, 65_535, u32::MAX] {
         let limits = Limits { max_groups, ..Limits::HOST };
-        let most = u64::from(max_groups) * u64::from(max_groups);
+        let each = u64::from(max_groups) * u64::from(max_groups);
+        let most = each.saturating_mul(4096).min(u32::MAX.into()).max(each);
         for groups in [0, 1, 2, 3, 4, 7, 8, 9, 49, 50, 65_535, 65_536, 1 << 31, u64::from(u32::MAX), 1 << 40] {
-            match limits.grid(Kernel::Update, groups) {
-                Ok([x, y]) => {
-                    let made = u64::from(x) * u64::from(y);
-                    assert!(x <= max_groups && y <= max_groups && made >= groups, "{max_groups}, {groups}: {x} x {y}");
-                    // Less than a row more than needed.
-                    assert!(made < groups + u64::from(y).max(1), "{max_groups}, {groups}: {x} x {y}");
+            match limits.grids(Kernel::Update, groups) {
+                Ok(grids) => {
+                    let mut made = 0;
+                    for Grid { first, size: [x, y] } in grids {
+                        // None twice, since some kernels add to what is there.
+                        assert_eq!(u64::from(first), made, "{max_groups}, {groups}");
+                        assert!(
+                            x <= max_groups && y <= max_groups && made <= groups,
+                            "{max_groups}, {groups}: {x} x {y}"
+                        );
+                        made += u64::from(x) * u64::from(y);
+                        // Less than a row more than needed.
+                        assert!(made < groups + u64::from(y).max(1), "{max_groups}, {groups}: {x} x {y}");
+                    }
+                    assert!(made >= groups, "{max_groups}, {groups}: {made}");
                 }
                 Err(Error::Limit { need, have, .. }) => assert!(need == groups && have == most && need > have),
                 Err(other) => panic!("{max_groups}, {groups}: {other}"),
@@ -259,7 +392,7 @@ fn grids_fold_without_losing_a_group() {
         }
     }
     let none = Limits { max_groups: 0, ..Limits::HOST };
-    assert!(matches!(none.grid(Kernel::Update, 1), Err(Error::Limit { need: 1, have: 0, .. })));
+    assert!(matches!(none.grids(Kernel::Update, 1), Err(Error::Limit { need: 1, have: 0, .. })));
 }
 
 // ---- errors -----------------------------------------------------------------------------------------------------
@@ -290,29 +423,25 @@ fn what_is_over_a_limit_is_an_error_that_names_it() {
         assert_limit(net.cost(&x, &y, arch.cost), name, "cost");
         assert_limit(net.gradients(&x, &y, arch.cost), name, "gradients");
         assert_limit(net.update_mini_batch(&x, &y, arch.cost, Sgd::new(0.1)), name, "update_mini_batch");
-        assert_limit(net.evaluate(&data, arch.cost), name, "evaluate: the data set itself");
-        let mut trainer = Trainer::new(arch.cost, Sgd::new(0.1)).batch_size(2).epochs(1);
-        assert_limit(trainer.fit(&mut net, &data, None), name, "fit");
-        // A refused held-out set also costs nothing of what is there.
-        let few = data.take(12).expect("rows");
-        assert_limit(trainer.fit(&mut net, &few, Some(&data)), name, "fit with held-out data");
+        let mut trainer = Trainer::new(arch.cost, Sgd::new(0.1)).batch_size(13).epochs(1);
+        assert_limit(trainer.fit(&mut net, &data, None), name, "fit: a mini-batch of 260 numbers");
         assert_eq!(bits(&net.parameters().expect("parameters")), before, "{device}: an error changed parameters");
-        // And afterwards the network works as ever.
+        // And afterwards the network works as ever: the data set itself is too long, and so it is streamed.
         net.update_mini_batch(&x[..40], &y[..8], arch.cost, Sgd::new(0.1)).expect("a step");
-        trainer.fit(&mut net, &few, None).expect("training");
+        assert_eq!(net.evaluate(&data, arch.cost).expect("in parts").rows, 64);
+        let history = trainer.batch_size(8).fit(&mut net, &data, Some(&data)).expect("training");
+        assert!(history.streamed, "{device}, {kind} plan");
 
-        let groups = within(Limits { max_groups: 2, ..Limits::HOST });
-        let net = arch.build(&groups, kind, 1);
-        let name = "max_compute_workgroups_per_dimension";
-        assert_limit(net.cost(&x, &y, arch.cost), name, "64 rows in 4 workgroups");
-        assert_eq!(net.predict(&x[..60]).expect("outputs").len(), 12);
+        let none = within(Limits { max_groups: 0, ..Limits::HOST });
+        let net = arch.build(&none, kind, 1);
+        assert_limit(net.cost(&x, &y, arch.cost), "max_compute_workgroups_per_dimension", "no workgroup at all");
         let iterations = within(Limits { max_iterations: 5, ..Limits::HOST });
         let net = arch.build(&iterations, kind, 1);
         assert_limit(net.predict(&x), "loop iterations", "any product");
         let nothing = within(Limits { max_groups: 0, max_iterations: 0, ..Limits::HOST });
         let refused = arch.build(&nothing, kind, 1).predict(&x);
         assert!(matches!(refused, Err(Error::Limit { .. })), "{refused:?}");
-        println!("{device}, {kind} plan: 10 refusals");
+        println!("{device}, {kind} plan: 7 refusals");
     }
 }
 

@@ -31,7 +31,7 @@ fn counted(outputs: &[f32], truths: &[usize], width: usize) -> (Confusion, Vec<u
             (truth, argmax(a))
         })
         .collect();
-    (Confusion::from_pairs(classes, pairs), ranks)
+    (Confusion::from_pairs(classes, pairs).expect("a matrix"), ranks)
 }
 
 /// Small whole numbers, so that every sum is exact in any order and all devices have the same outputs, ties among them.
@@ -184,7 +184,7 @@ fn scores_are_those_of_scikit_learn() {
     let truths = [0, 1, 2, 2, 1, 0, 3, 3, 3, 1, 2, 0, 0, 2];
     let answers = [0, 2, 2, 2, 1, 1, 3, 0, 3, 1, 1, 0, 0, 2];
     // Class 4 neither is nor was answered.
-    let confusion = Confusion::from_pairs(5, truths.into_iter().zip(answers));
+    let confusion = Confusion::from_pairs(5, truths.into_iter().zip(answers)).expect("a matrix");
     let near = |got: Option<f64>, want: f64| got.is_some_and(|got| (got - want).abs() < 1e-15);
     let want =
         [(0.75, 0.75, 0.75), (0.5, 2.0 / 3.0, 0.571_428_571_428_571_4), (0.75, 0.75, 0.75), (1.0, 2.0 / 3.0, 0.8)];

@@ -43,6 +43,10 @@ fn refused<T: std::fmt::Debug>(result: Result<T>, kind: Kind, what: &str) {
         Error::Empty { .. } => kind == Kind::Empty,
         Error::NotFinite { index, value, .. } => kind == Kind::NotFinite(*index) && !value.is_finite(),
         Error::NoAdapter { .. } => kind == Kind::NoAdapter,
+        Error::Several { problems } => {
+            let is_one = |problem: &Error| matches!((problem, kind), (Error::Architecture { .. }, Kind::Architecture));
+            problems.len() > 1 && problems.iter().all(is_one)
+        }
         _ => false,
     };
     assert!(fits, "{what}: {kind:?} wanted, got {error:?}");
@@ -299,6 +303,117 @@ fn training_that_cannot_be() {
         drop(run);
         let history = trainer().fit(&mut net, &data, None).expect("training");
         assert_eq!((history.final_test_accuracy(), history.epochs[0].test), (None, None), "{device}");
+    }
+}
+
+/// What an error says, and what makes a run have it.
+type Problem = (&'static str, fn(Trainer<'static>) -> Trainer<'static>);
+
+/// Every problem of a run that can stand beside every other, with what its message has to have.
+fn problems() -> Vec<Problem> {
+    use wgrad::{Checkpoints, EarlyStopping, Metric, Plateau, Schedule, Span};
+    vec![
+        ("epochs is 0", |trainer| trainer.epochs(0)),
+        ("most steps is 0", |trainer| trainer.max_steps(0)),
+        ("batch_size is 0", |trainer| trainer.batch_size(0)),
+        ("label smoothing is 1.5", |trainer| trainer.label_smoothing(1.5)),
+        ("factor of the schedule is -1", |trainer| trainer.schedule(Schedule::step(Span::Steps(2), -1.0))),
+        ("patience of the plateau is 0", |trainer| trainer.plateau(Plateau::new(0).metric(Metric::TrainCost))),
+        ("patience of early stopping is 0", |trainer| {
+            trainer.early_stopping(EarlyStopping::new(0).metric(Metric::TrainCost))
+        }),
+        ("watched metric is test_f1", |trainer| trainer.keep_best(Metric::TestF1)),
+        ("no such folder", |trainer| trainer.checkpoints(Checkpoints::new("no such folder/run.safetensors"))),
+    ]
+}
+
+/// Whatever is wrong with a run is said at once, each thing by its own line, before anything is trained; what alone is wrong is an
+/// error by itself.
+#[test]
+fn all_problems_of_a_run_are_listed_at_once() {
+    let (x, y) = arch().data(6, 2);
+    let shares = y.iter().map(|y| y.abs().min(1.0)).collect();
+    let data = Dataset::new(x, 3, shares, 2).expect("data");
+    let all = problems();
+    let mut lists = 0;
+    for (device, kind) in common::devices_and_plans() {
+        let mut net = arch().build(&device, kind, 1);
+        let before = bits(&net.parameters().expect("parameters"));
+        // Pseudo-random subsets, none and all of them, each of them alone.
+        let subsets = (0..40_u32).map(|i| i.wrapping_mul(2_654_435_761) >> 23).chain((0..9).map(|i| 1 << i));
+        for subset in subsets.chain([0, 511]) {
+            let chosen: Vec<_> = all.iter().enumerate().filter(|(i, _)| subset >> i & 1 == 1).map(|(_, p)| p).collect();
+            let start = Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(0.1)).epochs(1);
+            let mut trainer = chosen.iter().fold(start, |trainer, (_, spoil)| spoil(trainer));
+            let checked = trainer.check(&net, &data, None);
+            if chosen.is_empty() {
+                checked.expect("nothing is wrong");
+                continue;
+            }
+            let error = trainer.fit(&mut net, &data, None).expect_err("a run that cannot be");
+            assert_eq!(checked.expect_err("the same").to_string(), error.to_string(), "{device}");
+            let listed = match &error {
+                Error::Several { problems } => problems.len(),
+                _ => 1,
+            };
+            assert_eq!(listed, chosen.len(), "{device}: {error}");
+            assert!(chosen.iter().all(|(says, _)| error.to_string().contains(says)), "{device}: {error}");
+            lists += 1;
+        }
+        assert_eq!(bits(&net.parameters().expect("parameters")), before, "{device}: it was trained");
+    }
+    println!("{lists} lists of problems, each whole");
+    assert!(lists >= 3 * 45);
+}
+
+#[test]
+fn all_problems_of_a_network_its_optimizer_and_its_data_are_listed_at_once() {
+    use wgrad::{AdamW, Checkpoints};
+    for device in common::devices() {
+        let net = Network::new(0)
+            .dropout(2.0)
+            .dense(0, Activation::Softmax)
+            .dropout(-1.0)
+            .dense(3, Activation::Relu)
+            .dropout(0.5)
+            .layer_init(Init::Constant(f32::NAN));
+        let Err(Error::Several { problems }) = net.build(&device) else { panic!("{device}: it was built") };
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        for want in [
+            "no columns",
+            "layer 1 has no neurons",
+            "layer 1 is softmax",
+            "init is NaN",
+            "dropout of layer 0",
+            "dropout is 2",
+            "dropout is -1",
+            "dropout of layer 2",
+        ] {
+            assert_eq!(said.iter().filter(|line| line.contains(want)).count(), 1, "{device}: {want}: {said:?}");
+        }
+        assert_eq!(said.len(), 8, "{device}: {said:?}");
+
+        let mut net = arch().build(&device, PlanKind::Fused, 1);
+        let optimizer = AdamW::new(-1.0).betas(1.0, f32::NAN).epsilon(0.0).max_norm(0.0).l1(f32::INFINITY);
+        let (x, y) = arch().data(4, 2);
+        let Err(Error::Several { problems }) = net.update_mini_batch(&x, &y, Cost::Quadratic, optimizer) else {
+            panic!("{device}: it took a step")
+        };
+        assert_eq!(problems.len(), 6, "{device}: {problems:?}");
+
+        // Data of another network, with another cost, and a file that cannot be.
+        let other = Dataset::new(vec![0.0; 4], 2, vec![0.5; 6], 3).expect("data");
+        let trainer = Trainer::new(Cost::CategoricalCrossEntropy, optimizer);
+        let trainer = trainer.checkpoints(Checkpoints::new("").every_steps(0).keep_last(0));
+        let Err(Error::Several { problems }) = trainer.check(&net, &other, Some(&other)) else {
+            panic!("{device}: it fits")
+        };
+        let count = |of: fn(&Error) -> bool| problems.iter().filter(|problem| of(problem)).count();
+        assert_eq!(count(|problem| matches!(problem, Error::Shape { .. })), 4, "{device}: {problems:?}");
+        assert_eq!(count(|problem| matches!(problem, Error::Pairing { .. })), 1, "{device}: {problems:?}");
+        assert_eq!(count(|problem| matches!(problem, Error::InvalidOption { .. })), 8, "{device}: {problems:?}");
+        assert_eq!(count(|problem| matches!(problem, Error::File { .. })), 1, "{device}: {problems:?}");
+        assert_eq!(problems.len(), 14, "{device}: {problems:?}");
     }
 }
 

@@ -51,11 +51,11 @@ fn charts() -> Vec<(String, Chart)> {
     let names = ["setosa", "versicolor", "virginica"].map(str::to_owned);
     let pairs = [(0, 0, 50), (1, 1, 47), (1, 2, 3), (2, 2, 49), (2, 1, 1)];
     let pairs = pairs.into_iter().flat_map(|(t, g, n)| std::iter::repeat_n((t, g), n));
-    add("three classes", plot::confusion_matrix(&Confusion::from_pairs(3, pairs), &names));
+    add("three classes", plot::confusion_matrix(&Confusion::from_pairs(3, pairs).expect("a matrix"), &names));
     let pairs = (0..4000).map(|i| (i % 40, if i % 7 == 0 { (i * i + 3) % 40 } else { i % 40 }));
-    add("forty classes", plot::confusion_matrix(&Confusion::from_pairs(40, pairs), &[]));
+    add("forty classes", plot::confusion_matrix(&Confusion::from_pairs(40, pairs).expect("a matrix"), &[]));
     let pairs = (0..9000).map(|i| (i % 150, if i % 5 == 0 { (i * 7) % 150 } else { i % 150 }));
-    add("many classes", plot::confusion_matrix(&Confusion::from_pairs(150, pairs), &[]));
+    add("many classes", plot::confusion_matrix(&Confusion::from_pairs(150, pairs).expect("a matrix"), &[]));
     charts
 }
 
@@ -120,7 +120,7 @@ fn odd_histories_are_drawn() {
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{costs:?}");
         plot::learning_curves(&history).size(100, 100).to_png().expect("a PNG");
     }
-    let none = Confusion::from_pairs(2, []);
+    let none = Confusion::from_pairs(2, []).expect("a matrix");
     plot::confusion_matrix(&none, &["a <very> long name & more".to_owned()]).to_svg().expect("an SVG");
 }
 

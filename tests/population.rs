@@ -61,7 +61,10 @@ fn each_network_is_as_if_alone() {
     for (device, at_once) in devices() {
         let mut together = population(&device);
         let report = together.fit(&digits()).expect("training");
-        if at_once > 0 {
+        // Its kernel binds eight buffers.
+        if device.limits().max_storage_buffers < 8 {
+            assert_eq!((report.at_once, report.plan), (1, PlanKind::Textbook), "{device}");
+        } else if at_once > 0 {
             assert_eq!((report.at_once, report.plan), (at_once, PlanKind::Persistent), "{device}");
         }
         let mut seen = Vec::new();
@@ -185,8 +188,10 @@ fn what_cannot_be_is_refused() {
     assert!(matches!(population.add(sigmoid(), Sgd::new(-1.0), 0), Err(Error::InvalidOption { .. })));
     assert_eq!(population.networks().len(), 5, "what was refused is not in it");
 
-    let narrow = Dataset::new(vec![0.5; 6], 3, vec![1.0; 2], 1).expect("data");
+    let narrow = Dataset::new(vec![0.5; 6], 3, vec![1.0; 20], 10).expect("data");
     assert!(matches!(population.fit(&narrow), Err(Error::Shape { .. })));
+    let narrow = Dataset::new(vec![0.5; 6], 3, vec![1.0; 2], 1).expect("data");
+    assert!(matches!(population.fit(&narrow), Err(Error::Several { problems }) if problems.len() == 2));
     let mut zero = Population::new(&device, Cost::Quadratic).epochs(0);
     zero.add(sigmoid(), Sgd::new(0.1), 0).expect("a member");
     assert!(matches!(zero.fit(&digits()), Err(Error::InvalidOption { .. })));

@@ -21,6 +21,7 @@ fn plan(layers: &[Layer], source: Source, limits: Limits) -> Result<Plan> {
     Plan::new(
         PlanKind::Fused,
         &Request {
+            held: None,
             layers,
             cost,
             goal,
@@ -89,8 +90,9 @@ fn more_threads_than_there_can_be_are_no_trouble() {
 
 #[test]
 fn a_plan_with_the_wrong_bindings_is_refused() {
-    let good = plan(net(&Device::cpu()).layers(), SOURCE, Limits::HOST).expect("a plan");
+    let layers = net(&Device::cpu()).layers().to_vec();
     for device in common::devices() {
+        let good = plan(&layers, SOURCE, device.limits()).expect("a plan");
         assert!(DeviceRunner::new(&device, &good).is_ok());
         for at in 0..good.steps.len() {
             let spoils: [fn(&mut Plan, usize); 4] = [
@@ -123,6 +125,15 @@ fn a_plan_with_the_wrong_bindings_is_refused() {
         assert!(matches!(runner.run(good.steps.len()), Err(Error::Shape { .. })));
         assert!(matches!(runner.write(BufferId(999), &[0]), Err(Error::Shape { .. })));
         assert!(matches!(pollster::block_on(runner.read(BufferId(999))), Err(Error::Shape { .. })));
+
+        // A plan of another device, which this one does not allow.
+        let foreign = plan(&layers, SOURCE, Limits::HOST).expect("a plan");
+        let few = device.with_limits(Limits { max_storage_buffers: 4, ..Limits::HOST });
+        let made = DeviceRunner::new(&few, &foreign).map(|_| ());
+        if few.kind() != "cpu" {
+            let said = matches!(&made, Err(Error::Limit { limit, need: 5.., have: 4, .. }) if limit.contains("storage_buffers"));
+            assert!(said, "{few}: {made:?}");
+        }
     }
 }
 

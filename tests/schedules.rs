@@ -106,7 +106,7 @@ fn each_step_is_taken_at_its_rate() {
     ];
     let mut compared = 0;
     for (device, kind) in common::devices_and_plans() {
-        let mut results = Vec::new();
+        let (mut results, mut asked) = (Vec::new(), Vec::new());
         for schedule in schedules.iter().chain([&Schedule::constant()]) {
             let mut net = arch.build(&device, kind, 2);
             let mut reference = arch.reference(net.layers(), &net.parameters().expect("parameters"));
@@ -135,7 +135,12 @@ fn each_step_is_taken_at_its_rate() {
                 compared += 1;
             }
             results.push(bits(&got));
+            // A rate of its own for each step costs no dispatch and no byte more than a constant one; submissions are bounded by time.
+            let counters = net.counters();
+            asked.push((counters.dispatches, counters.bytes_up));
         }
+        let constant = asked[asked.len() - 1];
+        assert!(constant.1 > 0 && asked.iter().all(|asked| *asked == constant), "{device}, {kind} plan: {asked:?}");
         results.sort();
         results.dedup();
         assert_eq!(results.len(), schedules.len() + 1, "{device}, {kind} plan: two schedules give the same result");

@@ -355,11 +355,38 @@ fn every_file_of_the_folder_is_in_the_list() {
     }
 }
 
+/// The table says how much workgroup memory an entry point has.
+#[test]
+fn workgroup_memory_is_as_the_table_says() {
+    let mut most = 0;
+    for kernel in Kernel::ALL {
+        for tiling in [Tiling::GPU, Tiling::Registers] {
+            let entry = kernel.entry(tiling);
+            let text = SHADERS.iter().find(|(name, _)| *name == entry.file).expect("a file").1;
+            let module = naga::front::wgsl::parse_str(text).expect("WGSL");
+            let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
+            let info = validator.validate(&module).expect("a valid module");
+            let at = module.entry_points.iter().position(|point| point.name == entry.name).expect("an entry point");
+            let used = info.get_entry_point(at);
+            let bytes: u32 = module
+                .global_variables
+                .iter()
+                .filter(|(handle, global)| global.space == AddressSpace::WorkGroup && !used[*handle].is_empty())
+                .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
+                .sum();
+            assert_eq!(bytes, kernel.workgroup_bytes(tiling), "{} in {}", entry.name, entry.file);
+            most = most.max(bytes);
+        }
+    }
+    println!("{most} bytes of workgroup memory at most");
+    assert_eq!(most, 8200);
+}
+
 #[test]
 fn params_are_written_in_the_order_of_their_names() {
-    let [rows, inputs, outputs, w, b, k_begin, k_end, activation, cost, format, count, rule] =
-        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-    let params = Params { rows, inputs, outputs, w, b, k_begin, k_end, activation, cost, format, count, rule };
+    let [rows, inputs, outputs, w, b, k_begin, k_end, activation, cost, format, count, rule, first] =
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
+    let params = Params { rows, inputs, outputs, w, b, k_begin, k_end, activation, cost, format, count, rule, first };
     let debug = format!("{params:?}");
     for (name, word) in Params::FIELDS.iter().zip(params.words()) {
         assert!(debug.contains(&format!(" {name}: {word}")), "{name} is {word} of {debug}");
@@ -382,24 +409,24 @@ const fn control(file: &'static str, from: &'static str, to: &'static str, said:
 fn each_doctored_shader_is_reported() {
     let controls = [
         // A binding that is not there, is not used, has another number, access, element, name or group.
-        control("update.wgsl", "HYPER * control[4], remembered", "0u, remembered", "update: binding 1 is nothing"),
+        control("update.wgsl", "gradients[e], e < p.b", "0.0, e < p.b", "update: binding 2 is nothing"),
         control(
             "update.wgsl",
             "@binding(3)",
             "@binding(7)",
-            "update: binding 7 is read gradients: array<f32>; its row says nothing",
+            "update: binding 7 is read_write state: array<f32>; its row says nothing",
         ),
         control("update.wgsl", "read_write> params", "read> params", "update.wgsl: "),
         control(
             "update.wgsl",
-            "read> hyper",
-            "read_write> hyper",
-            "update: binding 2 is read_write, never written, hyper",
+            "read> gradients",
+            "read_write> gradients",
+            "update: binding 2 is read_write, never written, gradients",
         ),
-        control("data.wgsl", "read_write> x", "read> x", "data.wgsl: "),
+        control("data.wgsl", "read_write> picked", "read> picked", "data.wgsl: "),
         control("data.wgsl", "order: array<u32>", "order: array<i32>", "data.wgsl: "),
         control("cost.wgsl", "rows: array<f32>", "rows: array<vec2<f32>>", "cost.wgsl: "),
-        control("update.wgsl", "control: array<u32>", "control: array<u32, 8>", "update: binding 1 is read control"),
+        control("update.wgsl", "walk: array<u32>", "walk: array<u32, 8>", "update: binding 1 is read walk"),
         control("activation.wgsl", "product", "c", "hadamard: binding 3 is read_write c"),
         control("update.wgsl", "@group(0) @binding(2)", "@group(1) @binding(2)", "in group 1"),
         control(
@@ -420,7 +447,7 @@ fn each_doctored_shader_is_reported() {
         // What the kernels are told.
         control("matmul.wgsl", "w: u32,  ", "weights: u32,  ", "matmul.wgsl: "),
         control("update.wgsl", "k_end: u32,", "k_end: i32,", "update: binding 0 is uniform {"),
-        control("update.wgsl", "    cost: u32,  ", "//", "of 44 bytes"),
+        control("update.wgsl", "    cost: u32,  ", "//", "of 48 bytes"),
         control("update.wgsl", "// B: rows a mini-batch can hold", "// rows", "another struct Params"),
         // Entry points.
         control("update.wgsl", "fn update(", "fn descend(", "descend: an entry point without a row"),

@@ -37,6 +37,9 @@ struct Options {
     /// Mini-batches that are resident, used in turn [default: 32 on the CPU, 1024 on a GPU, fewer where they would not fit]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     resident: Option<u32>,
+    /// Bytes of the data that may be on the device at a time; what is more is streamed
+    #[arg(long, value_name = "BYTES", conflicts_with = "suite")]
+    data_memory: Option<u64>,
     /// auto, cpu, gpu, part of an adapter's name, or noop: wgpu's backend that does nothing, for what the host alone costs
     #[arg(long, default_value = "auto")]
     device: String,
@@ -91,6 +94,7 @@ fn main() {
 /// The net that was asked for.
 fn one(options: &Options) -> Value {
     let device = measure::open(&options.device).unwrap_or_else(|error| fail_with(&error));
+    let device = options.data_memory.map_or(device.clone(), |bytes| device.with_data_memory(bytes));
     say!("device   {device}, because {}", device.reason());
     let plan = match options.plan.as_str() {
         "auto" => None,

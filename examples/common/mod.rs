@@ -38,9 +38,11 @@ pub fn fail_with(error: &Error) -> ! {
         | Error::Device { .. }
         | Error::OutOfMemory { .. }
         | Error::DeviceLost { .. }
+        | Error::NotRecovered { .. }
         | Error::Timeout { .. }
         | Error::Gpu { .. }
-        | Error::Disagreement(_) => 1,
+        | Error::Disagreement(_)
+        | Error::WrongStep { .. } => 1,
         _ => 2,
     };
     fail(&error.to_string(), code)

@@ -17,7 +17,7 @@ use common::{fail, fail_with, grouped, say};
 use options::Options;
 use sha2::{Digest, Sha256};
 use wgrad::progress::Progress;
-use wgrad::{Confusion, Dataset, Device, EpochReport, Event, History, Network, Result, Trainer, data, plot};
+use wgrad::{Confusion, Dataset, Device, EpochReport, Event, History, Metrics, Network, Result, Trainer, data, plot};
 
 fn main() {
     run(&Options::parse()).unwrap_or_else(|error| fail_with(&error));
@@ -29,6 +29,13 @@ fn run(options: &Options) -> Result<()> {
         None => Device::auto()?,
     };
     let (train, test) = digits(options)?;
+    let (train, validation) = match options.validation {
+        Some(images) if images >= train.len() => {
+            fail(&format!("--validation {images} leaves none of {} images to train on", train.len()), 2)
+        }
+        Some(images) => train.split_at(train.len() - images).map(|(train, validation)| (train, Some(validation)))?,
+        None => (train, None),
+    };
     let train = options.weighted(train)?;
     let (mut net, trainer) = match options.resumed(&device)? {
         Some(resumed) => resumed,
@@ -45,12 +52,12 @@ fn run(options: &Options) -> Result<()> {
         fail(&format!("cannot make the folder {}: {error}", folder.display()), 2);
     }
 
-    announce(options, &train, &test, &net, &trainer);
-    let history = fit(trainer, &mut net, &train, &test)?;
+    announce(options, [&train, validation.as_ref().unwrap_or(&test), &test], &net, &trainer);
+    let history = fit(trainer, &mut net, &train, validation.as_ref(), &test)?;
     options.history.iter().try_for_each(|path| write_history(&history, path))?;
-    let confusion = net.metrics(&test, options.cost())?.confusion;
+    let Metrics { accuracy, confusion, .. } = net.metrics(&test, options.cost())?;
     if let (Some(file), Some(path)) = (json, &options.json) {
-        let results = results(&net, &history, options.batch_size)?;
+        let results = results(&net, &history, options, accuracy)?;
         if let Err(error) = writeln!(&file, "{results:#}") {
             fail(&format!("cannot write {}: {error}", path.display()), 1);
         }
@@ -61,6 +68,9 @@ fn run(options: &Options) -> Result<()> {
     say!("\n{} steps in {seconds:.2} s{why}", grouped(steps as u64));
     if let Some(epoch) = history.restored {
         say!("the parameters are those of epoch {epoch} again");
+    }
+    if validation.is_some() {
+        say!("{:.2} % of the test images are read right", 100.0 * accuracy);
     }
     if let Some(confusion) = &confusion {
         say!("\n{confusion}");
@@ -86,14 +96,16 @@ fn digits(options: &Options) -> Result<(Dataset, Dataset)> {
 }
 
 /// What is going to happen, and where.
-fn announce(options: &Options, train: &Dataset, test: &Dataset, net: &Network, trainer: &Trainer<'_>) {
+fn announce(options: &Options, images: [&Dataset; 3], net: &Network, trainer: &Trainer<'_>) {
     let source = match &options.data {
         Some(folder) => format!("from {}", folder.display()),
         None => "made up by wgrad (--data DIR takes MNIST's files)".to_owned(),
     };
-    let [trained, tested, parameters] = [train.len(), test.len(), net.parameter_count()].map(|n| grouped(n as u64));
+    let [trained, watched, tested] = images.map(|images| grouped(images.len() as u64));
+    let watched = if options.validation.is_some() { format!(", {watched} validation") } else { String::new() };
+    let parameters = grouped(net.parameter_count() as u64);
     let sizes = net.sizes().iter().map(usize::to_string).collect::<Vec<_>>().join("-");
-    say!("data      {trained} training and {tested} test images, {source}");
+    say!("data      {trained} training{watched} and {tested} test images, {source}");
     let activations = net.layers().iter().map(|layer| layer.activation.name()).collect::<Vec<_>>().join(", ");
     say!("net       {sizes}, {activations}, {parameters} parameters");
     match (&options.resume, trainer.position()) {
@@ -108,9 +120,16 @@ fn announce(options: &Options, train: &Dataset, test: &Dataset, net: &Network, t
 }
 
 /// Trains, with a line for each epoch; on standard error the progress, a bar where somebody watches.
-fn fit(trainer: Trainer<'_>, net: &mut Network, train: &Dataset, test: &Dataset) -> Result<History> {
+fn fit(
+    trainer: Trainer<'_>,
+    net: &mut Network,
+    train: &Dataset,
+    validation: Option<&Dataset>,
+    test: &Dataset,
+) -> Result<History> {
     let mut progress = Progress::new();
-    say!("epoch   training cost   right     test cost   right          eta      steps/s");
+    let name = if validation.is_some() { "validation" } else { "test" };
+    say!("epoch   training cost   right {:>13}   right          eta      steps/s", format!("{name} cost"));
     let mut trainer = trainer.on_event(move |event| {
         progress.see(&event);
         if let Event::Epoch(report) = event {
@@ -118,7 +137,7 @@ fn fit(trainer: Trainer<'_>, net: &mut Network, train: &Dataset, test: &Dataset)
         }
         ControlFlow::Continue(())
     });
-    trainer.fit(net, train, Some(test))
+    trainer.fit(net, train, Some(validation.unwrap_or(test)))
 }
 
 /// An epoch as a line of the table.
@@ -222,37 +241,40 @@ fn beside(pictures: &[(String, Vec<f32>)], width: usize) -> String {
 }
 
 /// The results as one JSON object.
-fn results(net: &Network, history: &History, batch_size: usize) -> Result<serde_json::Value> {
+fn results(net: &Network, history: &History, options: &Options, test_accuracy: f64) -> Result<serde_json::Value> {
     let bytes: Vec<u8> = net.parameters()?.into_iter().flat_map(f32::to_le_bytes).collect();
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let held_out = if options.validation.is_some() { "validation" } else { "test" };
     let epochs: Vec<_> = history
         .epochs
         .iter()
         .map(|report| {
-            serde_json::json!({
+            let mut epoch = serde_json::json!({
                 "epoch": report.epoch,
                 "steps": report.steps,
                 "eta": report.eta,
                 "train_cost": report.train_cost,
                 "train_accuracy": report.train_accuracy,
-                "test_cost": report.test.map(|test| test.cost),
-                "test_accuracy": report.test.map(|test| test.accuracy),
-                "test_f1": report.test.and_then(|test| test.f1),
-                "test_top5": report.test.and_then(|test| test.top5),
                 "seconds": report.seconds,
                 "steps_per_second": report.steps_per_second,
-            })
+            });
+            let seen = report.test;
+            epoch[format!("{held_out}_cost")] = seen.map(|seen| seen.cost).into();
+            epoch[format!("{held_out}_accuracy")] = seen.map(|seen| seen.accuracy).into();
+            epoch[format!("{held_out}_f1")] = seen.and_then(|seen| seen.f1).into();
+            epoch[format!("{held_out}_top5")] = seen.and_then(|seen| seen.top5).into();
+            epoch
         })
         .collect();
     Ok(serde_json::json!({
         "device": net.device().kind(),
         "adapter": net.device().adapter(),
-        "plan": net.plan(batch_size).0.name(),
+        "plan": net.plan(options.batch_size).0.name(),
         "sizes": net.sizes(),
         "epochs": epochs,
         "stop": history.stop,
         "restored": history.restored,
-        "final_test_accuracy": history.final_test_accuracy(),
+        "final_test_accuracy": test_accuracy,
         "parameters_sha256": digest,
     }))
 }

@@ -22,6 +22,10 @@ pub struct Options {
     /// Take the first N training images only
     #[arg(long, value_name = "N", value_parser = whole(1..=usize::MAX), help_heading = "Data")]
     pub train_limit: Option<usize>,
+    /// Train on all but the last N of them, which take the test images' place while it trains: they are watched, and the best epoch is
+    /// theirs; the test images are seen once, in the end
+    #[arg(long, value_name = "N", value_parser = whole(1..=usize::MAX), help_heading = "Data")]
+    pub validation: Option<usize>,
 
     /// Neurons of each hidden layer
     #[arg(long, value_name = "N[,N...]", default_value = "30", value_delimiter = ',', value_parser = whole(1..=65_536), help_heading = "Network")]
@@ -324,6 +328,9 @@ impl Options {
         }
         if self.lambda > 0.0 {
             words += &format!(", lambda {}", self.lambda);
+        }
+        if self.dropout > 0.0 {
+            words += &format!(", dropout {}", self.dropout);
         }
         if self.label_smoothing > 0.0 {
             words += &format!(", labels smoothed by {}", self.label_smoothing);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use safetensors::tensor::{TensorView, View};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +158,8 @@ pub(crate) struct Tensors<'a> {
 struct Header {
     metadata: Vec<(String, String)>,
     tensors: Vec<String>,
+    /// Where the last tensor ends, counted from the end of the header.
+    end: u64,
 }
 
 /// One tensor in it; read for its form alone.
@@ -232,7 +234,7 @@ impl<'de> Deserialize<'de> for Header {
                 let mut described = false;
                 while let Some(name) = map.next_key::<String>()? {
                     if name != "__metadata__" {
-                        map.next_value::<Info>()?;
+                        header.end = header.end.max(map.next_value::<Info>()?.data_offsets.1);
                         header.tensors.push(name);
                     } else if described {
                         return Err(serde::de::Error::custom("it has '__metadata__' twice"));
@@ -266,7 +268,16 @@ impl<'a> Tensors<'a> {
         if let Some(key) = twice(header.metadata.iter().map(|(key, _)| key)) {
             return Err(format!("its metadata have the key '{}' twice", brief(key)));
         }
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| format!("no safetensors file: {error}"))?;
+        let follow = (bytes.len() - 8 - raw.len()) as u64;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| match (error, header.end) {
+            (SafeTensorError::MetadataIncompleteBuffer, end) if follow < end => {
+                format!("it is cut off: its header tells of {end} bytes of tensors, and {follow} follow it")
+            }
+            (SafeTensorError::MetadataIncompleteBuffer, end) => {
+                format!("its header tells of {end} bytes of tensors, and {follow} follow it: there is something else at its end")
+            }
+            (error, _) => format!("no safetensors file: {error}"),
+        })?;
         let mut left = BTreeMap::new();
         for name in &header.tensors {
             left.insert(name.clone(), tensors.tensor(name).map_err(|error| error.to_string())?);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::file;
 use crate::Metric;
 use crate::error::{Error, Result};
+use crate::problems::Problems;
 
 /// When and where a run of training is saved: [`Trainer::checkpoints`](crate::Trainer::checkpoints) takes it, and
 /// [`Trainer::resume`](crate::Trainer::resume) goes on from such a file.
@@ -109,19 +110,24 @@ impl Checkpoints {
         self.keep_best
     }
 
-    /// Refuses what cannot work, and where nothing can be written; and removes what processes left that were ended in the act.
-    pub(crate) fn open(&self) -> Result<()> {
+    /// Removes what processes left that were ended in the act.
+    pub(crate) fn sweep(&self) {
+        file::sweep(&self.path);
+    }
+
+    /// Refuses what cannot work, and where nothing can be written.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut problems = Problems::default();
         let none = match self.every {
             Every::Epochs(epochs) => (epochs == 0).then_some("epochs between checkpoints"),
             Every::Steps(steps) => (steps == 0).then_some("steps between checkpoints"),
             Every::Time(_) => None,
         };
-        let none = none.or((self.keep_last == 0).then_some("checkpoints to keep"));
-        if let Some(option) = none {
-            return Err(Error::InvalidOption { option, value: "0".to_owned(), want: "at least 1" });
+        for option in [none, (self.keep_last == 0).then_some("checkpoints to keep")].into_iter().flatten() {
+            problems.see::<()>(Err(Error::InvalidOption { option, value: "0".to_owned(), want: "at least 1" }));
         }
-        file::sweep(&self.path);
-        file::probe(&self.path)
+        problems.see(file::probe(&self.path));
+        problems.end()
     }
 
     /// How many more mini-batches there may be before the next save, where `done` are done in all.
@@ -137,6 +143,14 @@ impl Checkpoints {
         matches!(self.every, Every::Time(time) if since >= time)
     }
 
+    /// Whether to save within an epoch, `done` mini-batches being done in all.
+    pub(crate) fn within_epoch(&self, done: u64, since: Duration) -> bool {
+        match self.every {
+            Every::Steps(every) => done.is_multiple_of(every),
+            Every::Epochs(_) | Every::Time(_) => self.is_time(since),
+        }
+    }
+
     /// Whether to save after an epoch, of which `epochs` are done, and `done` mini-batches in all.
     pub(crate) fn after_epoch(&self, epochs: usize, done: u64, since: Duration) -> bool {
         match self.every {
@@ -148,8 +162,11 @@ impl Checkpoints {
 
     /// Writes the newest state, and lets those before it move on by one.
     pub(crate) fn save(&self, bytes: &[u8]) -> Result<()> {
+        // As far as there are files: how many are kept may be any number.
+        let missing = (1..self.keep_last).find(|&saves| !self.path_before(saves).exists());
+        let end = missing.unwrap_or(self.keep_last.saturating_sub(1));
         // From the last on: at each moment every file is whole, and the newest in its place.
-        for saves in (1..self.keep_last).rev() {
+        for saves in (1..=end).rev() {
             let (from, to) = (self.path_before(saves - 1), self.path_before(saves));
             if saves == 1 {
                 if from.exists() {

@@ -28,15 +28,12 @@ pub(crate) fn cost_derivative<T: Real>(p: &Params, control: &[u32], y: &[T], a: 
     g[live..count].fill(T::ZERO);
 }
 
-/// `c[b]` = the cost of row `b` times its weight, 0 past live.
-pub(crate) fn cost_value<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T], z: &[T], c: &mut [T]) {
+/// `c[b]` = the cost of row `b` times its weight.
+pub(crate) fn cost_value<T: Real>(p: &Params, z: &[T], y: &[T], a: &[T], c: &mut [T]) {
     let outputs = p.outputs as usize;
     for (b, c) in c[..p.rows as usize].iter_mut().enumerate() {
         let row = b * outputs..(b + 1) * outputs;
-        *c = T::ZERO;
-        if b < control[1] as usize {
-            *c = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row]) * weight_of(p, y, b);
-        }
+        *c = row_cost(p, &y[row.clone()], &a[row.clone()], &z[row]) * weight_of(p, y, b);
     }
 }
 
@@ -58,14 +55,29 @@ pub(crate) fn count_right<T: Real>(p: &Params, control: &[u32], y: &[T], a: &[T]
     let (outputs, count) = (p.outputs as usize, p.rows as usize);
     for (b, n) in rows[count..2 * count].iter_mut().enumerate() {
         let row = b * outputs..(b + 1) * outputs;
-        *n = one_if(b < control[1] as usize && row_right(p, &y[row.clone()], &a[row]));
+        *n = if b < control[1] as usize { right(p, &y[row.clone()], &a[row]) } else { T::ZERO };
     }
 }
 
-/// 1 for what is so, else 0.
+/// 1 if the row is right, else 0; undecided where rounding may make it the other.
 #[inline(always)]
-pub(super) fn one_if<T: Real>(so: bool) -> T {
-    if so { T::ONE } else { T::ZERO }
+pub(super) fn right<T: Real>(p: &Params, y: &[T], a: &[T]) -> T {
+    let right = if row_right(p, y, a) { T::ONE } else { T::ZERO };
+    if T::KNOWS_ERRORS && is_tie(p, y, a) { right.undecided() } else { right }
+}
+
+/// Whether an answer that is as good but for rounding would be right where this one is not, or the other way round: one that ties with the
+/// largest output, and is the true one or takes the place of it.
+fn is_tie<T: Real>(p: &Params, y: &[T], a: &[T]) -> bool {
+    if a.iter().any(|a| a.is_nan()) {
+        return false;
+    }
+    if let [a] = a {
+        return a.ties_with(middle(p));
+    }
+    let (best, truth) = (argmax(a), argmax(y));
+    let ties = |&j: &usize| a[j].ties_with(a[best]);
+    if best == truth { (0..a.len()).filter(|&j| j != best).any(|j| ties(&j)) } else { ties(&truth) }
 }
 
 /// Whether the largest output is where the target is largest (the first of equals); with one output, whether both lie on the
@@ -98,11 +110,13 @@ pub(crate) fn argmax<T: PartialOrd + Copy>(row: &[T]) -> usize {
     best.1
 }
 
-/// The rows' costs and right answers, added up into the place of this step; then, if `p.count` is 1, `control`
+/// The costs of the live rows and all right answers, added up into the place of this step; then, if `p.count` is 1, `control`
 /// moves on to the next mini-batch.
 pub(crate) fn tally<T: Real>(p: &Params, control: &mut [u32], rows: &[T], scores: &mut [T]) {
-    let step = control[0];
+    let [step, live] = [control[0], control[1]];
     add_up(p, step, rows, scores);
+    let costs = &rows[..live.min(p.rows) as usize];
+    scores[2 * step as usize] = costs.iter().fold(T::ZERO, |sum, &x| sum + x);
     if p.count == 1 {
         move_on(p, step, control);
         control[4] = control[0];

@@ -6,15 +6,7 @@ use crate::real::Real;
 /// One byte of an input is worth `1/255`, as the nearest `f32`; a product with it has the same bits everywhere.
 pub(crate) const BYTE: f32 = 1.0 / 255.0;
 
-/// What [`gather`] reads.
-pub(crate) struct Resident<'a> {
-    pub(crate) control: &'a [u32],
-    pub(crate) order: &'a [u32],
-    pub(crate) inputs: &'a [u32],
-    pub(crate) targets: &'a [u32],
-}
-
-/// The inputs of resident examples, and which of them are the mini-batch.
+/// Resident examples, of which the words are the inputs or the targets, and which of them are the mini-batch.
 pub(crate) struct Examples<'a> {
     pub(crate) control: &'a [u32],
     pub(crate) order: &'a [u32],
@@ -44,56 +36,38 @@ impl Examples<'_> {
 
     /// All rows of `y`, with their weights after them where rows have some.
     pub(crate) fn targets<T: Real>(&self, p: &Params, y: &mut [T]) {
-        let (y, weights) = y.split_at_mut((p.rows * p.outputs) as usize);
-        let label = [p.b, p.k_begin].map(f32::from_bits);
-        for (r, y) in y.chunks_exact_mut(p.outputs as usize).enumerate() {
-            match self.at(p, r) {
-                Some(example) => columns(p.format >> 2 & 3, example, self.words, label, y),
-                None => y.fill(T::ZERO),
-            }
-        }
-        let Self { control, order, words: targets } = *self;
-        gather_weights(p, &Resident { control, order, inputs: &[], targets }, weights);
+        gather(&Params { format: p.format >> 2 & 3 | p.format & 16, ..*p }, self, y);
     }
 }
 
-/// `x[r,i]`, `y[r,j]` = columns `i` and `j` of example `order[step * B + r]`, and the rows' weights after all `y`, where they have
-/// any; rows past the live count are 0.
-pub(crate) fn gather<T: Real>(p: &Params, from: &Resident<'_>, x: &mut [T], y: &mut [T]) {
-    let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
-    let (y, weights) = y.split_at_mut(rows * outputs);
-    gather_rows(p, from, 0, &mut x[..rows * inputs], y);
+/// `picked[r,j]` = column `j` of example `order[step * B + r]`, and the rows' weights after all of them, where they have any; rows
+/// past the live count are 0.
+pub(crate) fn gather<T: Real>(p: &Params, from: &Examples<'_>, picked: &mut [T]) {
+    let (picked, weights) = picked.split_at_mut((p.rows * p.outputs) as usize);
+    gather_rows(p, from, 0, picked);
     gather_weights(p, from, weights);
 }
 
 /// The rows of [`gather`] from this one on, as many as there is room for.
-pub(crate) fn gather_rows<T: Real>(p: &Params, from: &Resident<'_>, row: usize, x: &mut [T], y: &mut [T]) {
-    let first = from.control[0] as usize * p.rows as usize;
-    let rows = x.chunks_exact_mut(p.inputs as usize).zip(y.chunks_exact_mut(p.outputs as usize));
-    for (r, (x, y)) in (row..).zip(rows) {
-        if r >= from.control[1] as usize {
-            x.fill(T::ZERO);
-            y.fill(T::ZERO);
-            continue;
+pub(crate) fn gather_rows<T: Real>(p: &Params, from: &Examples<'_>, row: usize, picked: &mut [T]) {
+    let label = [p.b, p.k_begin].map(f32::from_bits);
+    for (r, out) in (row..).zip(picked.chunks_exact_mut(p.outputs as usize)) {
+        match from.at(p, r) {
+            Some(example) => columns(p.format & 3, example, from.words, label, out),
+            None => out.fill(T::ZERO),
         }
-        let example = from.order[first + r] as usize;
-        let label = [p.b, p.k_begin].map(f32::from_bits);
-        columns(p.format & 3, example, from.inputs, [0.0, 1.0], x);
-        columns(p.format >> 2 & 3, example, from.targets, label, y);
     }
 }
 
-/// The weight of each row, 0 past the live count; nothing where rows have none.
-pub(crate) fn gather_weights<T: Real>(p: &Params, from: &Resident<'_>, weights: &mut [T]) {
+/// The weight of each row, 0 past the live count; nothing where rows have none. They stand after all `p.count` examples that are there.
+pub(crate) fn gather_weights<T: Real>(p: &Params, from: &Examples<'_>, weights: &mut [T]) {
     if p.format & 16 == 0 {
         return;
     }
-    let (rows, live) = (p.rows as usize, from.control[1] as usize);
-    let columns = if p.format & 8 == 0 { p.outputs } else { 1 };
-    let all = &from.targets[from.control[2] as usize * columns as usize..];
-    let order = &from.order[from.control[0] as usize * rows..];
-    for (r, weight) in weights[..rows].iter_mut().enumerate() {
-        *weight = if r < live { T::exact(f32::from_bits(all[order[r] as usize])) } else { T::ZERO };
+    let columns = if p.format & 3 == 2 { 1 } else { p.outputs };
+    let all = &from.words[(p.count * columns) as usize..];
+    for (r, weight) in weights[..p.rows as usize].iter_mut().enumerate() {
+        *weight = from.at(p, r).map_or(T::ZERO, |example| T::exact(f32::from_bits(all[example])));
     }
 }
 

@@ -12,6 +12,7 @@ mod matmul;
 mod memory;
 mod metrics;
 mod output_error;
+mod output_layer;
 mod packed;
 mod persistent;
 mod product;
@@ -20,8 +21,9 @@ mod threads;
 mod transpose;
 mod update;
 
-pub(crate) use cost::row_right;
+pub(crate) use cost::{argmax, row_right};
 pub(crate) use data::BYTE;
+pub(crate) use dropout::random_bits;
 pub(crate) use memory::{Bound, Buffer, Memory};
 use threads::Team;
 pub(crate) use threads::Threads;
@@ -138,11 +140,9 @@ impl<T: Arithmetic> Engine<T> {
 /// Unpacks the buffers in the order of the kernel's row, and calls its function.
 fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[Bound]) {
     match kernel {
-        Kernel::Gather => memory.write(s[4], |m, x| {
-            m.write(s[5], |m, y| {
-                let [control, order, inputs, targets] = [s[0], s[1], s[2], s[3]].map(|slot| m.word(slot));
-                data::gather(p, &data::Resident { control, order, inputs, targets }, x, y);
-            });
+        Kernel::Gather => memory.write(s[3], |m, picked| {
+            let [control, order, words] = [s[0], s[1], s[2]].map(|slot| m.word(slot));
+            data::gather(p, &data::Examples { control, order, words }, picked);
         }),
         Kernel::MatmulNt => memory.write(s[2], |m, z| matmul::matmul_nt(p, m.real(s[0]), m.real(s[1]), z)),
         Kernel::MatmulNn => memory.write(s[2], |m, e| matmul::matmul_nn(p, m.real(s[0]), m.real(s[1]), e)),
@@ -157,9 +157,9 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[Bo
         Kernel::CostDerivative => {
             memory.write(s[3], |m, g| cost::cost_derivative(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), g));
         }
-        Kernel::CostValue => memory.write(s[4], |m, c| {
-            cost::cost_value(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), m.real(s[3]), c);
-        }),
+        Kernel::CostValue => {
+            memory.write(s[3], |m, c| cost::cost_value(p, m.real(s[0]), m.real(s[1]), m.real(s[2]), c));
+        }
         Kernel::CountRight => {
             memory.write(s[3], |m, n| cost::count_right(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), n));
         }
@@ -175,14 +175,14 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[Bo
         Kernel::Tally => memory.write_words(s[0], |m, control| {
             m.write(s[2], |m, scores| cost::tally(p, control, m.real(s[1]), scores));
         }),
-        Kernel::Update => memory.write(s[3], |m, state| {
-            m.write(s[4], |m, w| update::update(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), state, w));
+        Kernel::Update => memory.write(s[2], |m, state| {
+            m.write(s[3], |m, w| update::update(p, m.word(s[0]), m.real(s[1]), state, w));
         }),
         Kernel::GradientSquares => memory.write(s[1], |m, squares| update::gradient_squares(p, m.real(s[0]), squares)),
         Kernel::ClipGradients => {
-            memory.write(s[3], |m, g| update::clip_gradients(p, m.word(s[0]), m.real(s[1]), m.real(s[2]), g));
+            memory.write(s[2], |m, g| update::clip_gradients(p, m.word(s[0]), m.real(s[1]), g));
         }
-        Kernel::MaxNorm => memory.write(s[2], |m, w| update::max_norm(p, m.word(s[0]), m.real(s[1]), w)),
+        Kernel::MaxNorm => memory.write(s[1], |m, w| update::max_norm(p, m.word(s[0]), w)),
         Kernel::Dropout => memory.write(s[2], |m, to| dropout::dropout(p, m.word(s[0]), m.real(s[1]), to)),
         Kernel::DenseForward => memory.write(s[2], |m, z| {
             m.write(s[3], |m, a| dense::dense_forward(p, m.real(s[0]), m.real(s[1]), z, a));
@@ -196,6 +196,15 @@ fn dispatch<T: Real>(kernel: Kernel, p: &Params, memory: &mut Memory<T>, s: &[Bo
             });
         }),
         Kernel::OutputError => output_error_buffers(memory, s, |from, out| output_error::output_error(p, from, out)),
+        Kernel::OutputLayer => memory.write_words(s[0], |m, control| {
+            m.write(s[5], |m, delta| {
+                m.write(s[6], |m, rows| {
+                    let [order, targets] = [s[1], s[2]].map(|slot| m.word(slot));
+                    let from = output_layer::From { order, targets, below: m.real(s[3]), params: m.real(s[4]) };
+                    output_layer::output_layer(p, &from, &mut output_layer::Out { control, delta, rows });
+                });
+            });
+        }),
         Kernel::DenseBackward => memory.write(s[4], |m, out| {
             dense::dense_backward(p, m.real(s[0]), m.real(s[1]), [m.real(s[2]), m.real(s[3])], out);
         }),

@@ -1,7 +1,7 @@
 //! CPU function of `shaders/output_error.wgsl`: the meaning, where the shader is the method.
 
 use super::activation::{softmax, times_prime};
-use super::cost::{one_if, row_cost, row_right, weight_of};
+use super::cost::{right, row_cost, weight_of};
 use super::data::Examples;
 use crate::kernel::Params;
 use crate::real::Real;
@@ -60,7 +60,7 @@ pub(crate) fn output_error<T: Real>(p: &Params, from: &From<'_, T>, out: &mut Ou
         let weight = weight_of(p, y, b);
         let (y, a, z) = (&y[row.clone()], &a[row.clone()], &z[row]);
         costs[b] = row_cost(p, y, a, z) * weight;
-        rights[b] = one_if(row_right(p, y, a));
+        rights[b] = right(p, y, a);
     }
     costs[live_rows..].fill(T::ZERO);
     rights[live_rows..].fill(T::ZERO);

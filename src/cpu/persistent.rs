@@ -2,10 +2,9 @@
 //! of a fused step, with its buffers in rows.
 
 use super::cost::{add_up, move_on};
-use super::data::{Resident, gather};
+use super::data::{Examples, gather};
 use super::dense::{dense_backward, dense_forward, layer_update};
 use super::output_error::{From, Out, output_error};
-use super::update::numbers;
 use crate::kernel::Params;
 use crate::optimizer::{HYPER, Rule};
 use crate::plan::{WALK_CONTROL, WALK_HEAD, WALK_LAYER};
@@ -30,6 +29,7 @@ pub(crate) fn persistent<T: Real>(p: &Params, walk: &mut [u32], from: &In<'_, T>
     let layers = p.k_end as usize;
     let (head, own) = walk.split_at_mut(WALK_HEAD + layers * WALK_LAYER);
     let [stride, parameters, steps] = [0, 2, 3].map(|at| head[at] as usize);
+    let gathers = Params { count: head[8], ..*p };
     let layers: Vec<Params> = head[WALK_HEAD..]
         .chunks(WALK_LAYER)
         .map(|words| Params {
@@ -59,12 +59,12 @@ pub(crate) fn persistent<T: Real>(p: &Params, walk: &mut [u32], from: &In<'_, T>
             if u64::from(control[0]) * u64::from(p.rows) >= u64::from(control[2]) {
                 break;
             }
-            step(p, &layers, control, order, &In { hyper, ..*from }, &mut moved);
+            step(&gathers, &layers, control, order, &In { hyper, ..*from }, &mut moved);
         }
     }
 }
 
-/// One step of one network.
+/// One step of one network; `p.count` examples are there to be gathered.
 fn step<T: Real>(
     p: &Params,
     layers: &[Params],
@@ -76,7 +76,9 @@ fn step<T: Real>(
     let rows = p.rows as usize;
     let zeros = |columns: u32| vec![T::ZERO; rows * columns as usize];
     let (mut x, mut y) = (zeros(p.inputs), zeros(p.outputs + p.format / 16));
-    gather(p, &Resident { control, order, inputs: from.inputs, targets: from.targets }, &mut x, &mut y);
+    let of_inputs = Params { outputs: p.inputs, format: p.format & 3, ..*p };
+    gather(&of_inputs, &Examples { control, order, words: from.inputs }, &mut x);
+    Examples { control, order, words: from.targets }.targets(p, &mut y);
 
     let (mut z, mut a) = (Vec::new(), vec![x]);
     for (l, layer) in layers.iter().enumerate() {
@@ -95,7 +97,7 @@ fn step<T: Real>(
     let mut out = Out { control: &mut now, y: &mut y, a: a_last, delta: &mut delta, rows: &mut scored };
     let z_last = &z[layers.len() - 1];
     output_error(&Params { format: last.format + 32, ..last }, &From { order, targets: &[], z: z_last }, &mut out);
-    let h = numbers(&now, from.hyper);
+    let h = &from.hyper[HYPER * now[4] as usize..][..HYPER];
     for l in (0..layers.len()).rev() {
         let layer = layers[l];
         let mut below = Vec::new();

@@ -1,7 +1,7 @@
 //! Kernels in `f32`, faster than the plain loops: which form a product takes, and on how many threads.
 
 use super::activation::{activation, times_prime};
-use super::data::{Examples, Resident, gather_rows, gather_weights};
+use super::data::{Examples, gather_rows, gather_weights};
 use super::dense::{Walked, layer_step};
 use super::memory::{Aligned, Bound, Memory};
 use super::output_error::output_error;
@@ -99,18 +99,12 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
                 m.put_scratch(scratch);
             });
         }),
-        Kernel::Gather => memory.write(s[4], |m, x| {
-            m.write(s[5], |m, y| {
-                let [control, order, inputs, targets] = [s[0], s[1], s[2], s[3]].map(|slot| m.word(slot));
-                let from = Resident { control, order, inputs, targets };
-                let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(|n| n as usize);
-                let (x, (y, weights)) = (&mut x[..rows * inputs], y.split_at_mut(rows * outputs));
-                gather_weights(p, &from, weights);
-                let work = parts(x.len(), PART_NUMBERS, threads);
-                split_two((x, inputs), (y, outputs), 1, work, &|first, x: &mut [f32], y: &mut [f32]| {
-                    gather_rows(p, &from, first, x, y);
-                });
-            });
+        Kernel::Gather => memory.write(s[3], |m, picked| {
+            let from = Examples { control: m.word(s[0]), order: m.word(s[1]), words: m.word(s[2]) };
+            let (picked, weights) = picked.split_at_mut((p.rows * p.outputs) as usize);
+            gather_weights(p, &from, weights);
+            let work = parts(picked.len(), PART_NUMBERS, threads);
+            split(picked, p.outputs as usize, 1, work, &|first, out: &mut [f32]| gather_rows(p, &from, first, out));
         }),
         Kernel::GatherForward => memory.write(s[4], |m, x| {
             let inputs = p.inputs as usize;
@@ -165,10 +159,9 @@ pub(super) fn accelerate(kernel: Kernel, p: &Params, memory: &mut Memory<f32>, s
                 });
             });
         }),
-        Kernel::Update => memory.write(s[3], |m, state| {
-            m.write(s[4], |m, params| {
-                let [hyper, gradients] = [s[1], s[2]].map(|slot| m.real(slot));
-                pulp::Arch::new().dispatch(|| all_step(p, m.word(s[0]), hyper, gradients, state, params));
+        Kernel::Update => memory.write(s[2], |m, state| {
+            m.write(s[3], |m, params| {
+                pulp::Arch::new().dispatch(|| all_step(p, m.word(s[0]), m.real(s[1]), state, params));
             });
         }),
         _ => return false,

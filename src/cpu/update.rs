@@ -7,9 +7,10 @@ use crate::optimizer::{
 };
 use crate::real::Real;
 
-/// The numbers of the step whose gradients are there.
-pub(crate) fn numbers<'a, T>(control: &[u32], hyper: &'a [T]) -> &'a [T] {
-    &hyper[HYPER * control[4] as usize..][..HYPER]
+/// The numbers of the step whose gradients are there: `walk` has the control, and from `p.k_begin` on the numbers of all steps.
+fn numbers<T: Real>(p: &Params, walk: &[u32]) -> [T; HYPER] {
+    let first = p.k_begin as usize + HYPER * walk[4] as usize;
+    std::array::from_fn(|i| T::exact(f32::from_bits(walk[first + i])))
 }
 
 /// A parameter, and what the optimiser remembers of it.
@@ -140,21 +141,14 @@ pub(crate) fn part<T>(arena: &mut [T], range: std::ops::Range<usize>) -> &mut [T
 
 /// Every parameter as the optimiser has it; those below `p.b` are weights.
 #[inline(always)]
-pub(crate) fn update<T: Real>(
-    p: &Params,
-    control: &[u32],
-    hyper: &[T],
-    gradients: &[T],
-    state: &mut [T],
-    params: &mut [T],
-) {
+pub(crate) fn update<T: Real>(p: &Params, walk: &[u32], gradients: &[T], state: &mut [T], params: &mut [T]) {
     let (count, weights) = (p.count as usize, p.b as usize);
-    let (rule, h) = (Rule::from_code(p.rule), numbers(control, hyper));
+    let (rule, h) = (Rule::from_code(p.rule), numbers(p, walk));
     let [m, v] = arenas(rule, count, state);
     for (range, are_weights) in [(0..weights, true), (weights..count, false)] {
         let (m, v) = (part(m, range.clone()), part(v, range.clone()));
         let part = Part { params: &mut params[range.clone()], gradients: &gradients[range], m, v, are_weights };
-        part.step(rule, h);
+        part.step(rule, &h);
     }
 }
 
@@ -171,17 +165,17 @@ pub(crate) fn gradient_squares<T: Real>(p: &Params, gradients: &[T], squares: &m
 }
 
 /// All gradients times `c / norm`, where their norm is above `c`.
-pub(crate) fn clip_gradients<T: Real>(p: &Params, control: &[u32], hyper: &[T], squares: &[T], gradients: &mut [T]) {
+pub(crate) fn clip_gradients<T: Real>(p: &Params, walk: &[u32], squares: &[T], gradients: &mut [T]) {
     let sum = squares[..SQUARES as usize].iter().fold(T::ZERO, |sum, &s| sum + s);
-    let factor = factor(numbers(control, hyper)[CLIP_NORM], sum);
+    let factor = factor(numbers::<T>(p, walk)[CLIP_NORM], sum);
     for g in &mut gradients[..p.count as usize] {
         *g = *g * factor;
     }
 }
 
 /// The weights of each neuron times `c / norm`, where their norm is above `c`.
-pub(crate) fn max_norm<T: Real>(p: &Params, control: &[u32], hyper: &[T], params: &mut [T]) {
-    let c = numbers(control, hyper)[MAX_NORM];
+pub(crate) fn max_norm<T: Real>(p: &Params, walk: &[u32], params: &mut [T]) {
+    let c = numbers::<T>(p, walk)[MAX_NORM];
     let weights = &mut params[p.w as usize..][..(p.inputs * p.outputs) as usize];
     for row in weights.chunks_exact_mut(p.inputs as usize) {
         let factor = factor(c, row.iter().fold(T::ZERO, |sum, &w| sum + w * w));

@@ -8,6 +8,12 @@ use super::split;
 use crate::cpu::BYTE;
 use crate::error::{Error, Result};
 
+/// Columns of a row: sizes have 32 bits.
+const MOST_COLUMNS: usize = 4_294_967_295;
+const MOST_COLUMNS_WORDS: &str = "from 1 to 4294967295";
+/// Classes of labels: a target row has a number for each, whatever the data are, and so have counts by class.
+const MOST_CLASSES: usize = 1 << 24;
+
 /// The inputs of a [`Dataset`], row-major `(len, features)`, kept as they came.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -194,17 +200,22 @@ impl Dataset {
     /// Examples from any kind of inputs and any kind of targets; the other constructors come down to this one.
     ///
     /// # Errors
-    /// * [`Error::InvalidOption`]: `features`, `classes` or `outputs` is 0, or `classes` has more than 32 bits.
+    /// * [`Error::InvalidOption`]: `features`, `classes` or `outputs` is 0, or has more than 32 bits, or `classes` is above 2^24.
     /// * [`Error::Empty`]: there are no rows.
     /// * [`Error::Shape`]: the inputs are not whole rows, or inputs and targets have different numbers of rows.
     /// * [`Error::NotFinite`]: an input or target is NaN or infinite; the index counts elements, row by row.
     /// * [`Error::Label`]: a label is not below `classes`.
     pub fn from_parts(inputs: Inputs, features: usize, targets: Targets) -> Result<Self> {
         let outputs = targets.outputs();
-        let per_row = if matches!(targets, Targets::Labels { .. }) { "classes" } else { "outputs" };
-        for (option, value) in [("features", features), (per_row, outputs)] {
-            if value == 0 || u32::try_from(value).is_err() {
-                return Err(Error::InvalidOption { option, value: value.to_string(), want: "from 1 to 4294967295" });
+        let (per_row, most, want) = match targets {
+            Targets::Labels { .. } => ("classes", MOST_CLASSES, "from 1 to 16777216"),
+            Targets::Values { .. } => ("outputs", MOST_COLUMNS, MOST_COLUMNS_WORDS),
+        };
+        for (option, value, most, want) in
+            [("features", features, MOST_COLUMNS, MOST_COLUMNS_WORDS), (per_row, outputs, most, want)]
+        {
+            if value == 0 || value > most {
+                return Err(Error::InvalidOption { option, value: value.to_string(), want });
             }
         }
         let len = rows("inputs", inputs.len(), features)?;
@@ -270,6 +281,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Shape`] if there is no such row.
     pub fn input_row(&self, row: usize) -> Result<Vec<f32>> {
+        self.check_row(row)?;
         let mut out = vec![0.0; self.features];
         self.input_into(row, &mut out)?;
         Ok(out)
@@ -280,6 +292,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Shape`] if there is no such row.
     pub fn target_row(&self, row: usize) -> Result<Vec<f32>> {
+        self.check_row(row)?;
         let mut out = vec![0.0; self.outputs()];
         self.target_into(row, &mut out)?;
         Ok(out)

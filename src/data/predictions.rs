@@ -24,6 +24,10 @@ impl Predictions {
             let want = format!("whole rows of {} numbers", target.outputs());
             return Err(Error::shape("answers: outputs", want, format!("{} numbers", outputs.len())));
         }
+        if let Some(index) = outputs.iter().position(|a| !a.is_finite()) {
+            let what = "answers: outputs".to_owned();
+            return Err(Error::NotFinite { what, index, value: outputs[index] });
+        }
         let kind = match target {
             Target::Classes { names, .. } => Kind::Classes { names: names.clone(), scores: outputs.to_vec() },
             Target::Number { scale, .. } => {

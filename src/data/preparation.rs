@@ -493,7 +493,7 @@ impl Preparation {
     /// user's units.
     ///
     /// # Errors
-    /// [`Error::Shape`] if these are no whole rows.
+    /// [`Error::Shape`] if these are no whole rows; [`Error::NotFinite`] for what a network says that has diverged.
     pub fn answers(&self, outputs: &[f32]) -> Result<Predictions> {
         Predictions::new(&self.stored.target, outputs)
     }

@@ -91,8 +91,10 @@ fn checked(shares: &[f64]) -> Result<Vec<f64>> {
     match shares.iter().find(|share| !(share.is_finite() && **share > 0.0)) {
         Some(share) => Err(Error::InvalidOption { option: "share", value: share.to_string(), want: "above 0" }),
         None => {
-            let sum: f64 = shares.iter().sum();
-            Ok(shares.iter().map(|share| share / sum).collect())
+            // Of the largest numbers the sum would be infinite.
+            let unit = if shares.iter().sum::<f64>().is_finite() { 1.0 } else { f64::MAX };
+            let sum: f64 = shares.iter().map(|share| share / unit).sum();
+            Ok(shares.iter().map(|share| share / unit / sum).collect())
         }
     }
 }

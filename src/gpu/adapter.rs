@@ -2,6 +2,7 @@
 
 use wgpu::{AdapterInfo, Backend, Backends, DeviceType};
 
+use super::fault::{self, Op};
 use crate::error::{Error, Result};
 
 /// The adapters of this machine, in the order in which wgpu lists them.
@@ -34,8 +35,26 @@ impl Adapters {
         descriptor.backends = backends;
         descriptor.flags =
             (wgpu::InstanceFlags::from_build_config() & !wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL).with_env();
+        // Only a test, or a measurement of the host, has a device of the backend that does nothing.
+        descriptor.backend_options.noop.enable |= backends == Backends::NOOP;
         let instance = wgpu::Instance::new(descriptor);
-        Self { list: instance.enumerate_adapters(backends).await }
+        fault::made(&instance);
+        let list = instance.enumerate_adapters(backends).await;
+        Self { list: if fault::strikes(Op::Adapter, None) { Vec::new() } else { list } }
+    }
+
+    /// The adapters among which one that was there before is looked for.
+    pub(crate) async fn find_again(info: &AdapterInfo) -> Self {
+        Self::on(info.backend.into()).await
+    }
+
+    /// The adapter that gave a device before.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] lists what there is.
+    pub(crate) fn same(&self, info: &AdapterInfo) -> Result<&wgpu::Adapter> {
+        let is_same = |adapter: &&wgpu::Adapter| adapter.get_info() == *info;
+        self.list.iter().find(is_same).ok_or_else(|| self.none(&format!("{}, once more", describe(info))))
     }
 
     pub(crate) fn infos(&self) -> impl Iterator<Item = (AdapterInfo, &wgpu::Adapter)> {

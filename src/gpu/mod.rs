@@ -3,10 +3,13 @@
 mod adapter;
 mod context;
 mod engine;
+pub(crate) mod fault;
+mod limits;
 mod pipeline;
 mod wait;
 
 pub(crate) use adapter::{Adapters, is_software};
 pub(crate) use context::Context;
 pub(crate) use engine::{Engine, Recorded};
-pub(crate) use wait::Readback;
+pub(crate) use limits::asked;
+pub(crate) use wait::{Readback, pause};

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 
 use crate::kernel::{Access, Kernel, Params, SHADERS, Tiling};
 
-/// Bytes of the uniform buffer.
-pub(crate) const UNIFORM_BYTES: u64 = (Params::FIELDS.len() * 4) as u64;
+/// Bytes of the uniform buffer, whole vectors of four as OpenGL wants them.
+pub(crate) const UNIFORM_BYTES: u64 = (Params::FIELDS.len() * 4).next_multiple_of(16) as u64;
 
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -20,6 +20,7 @@ impl Pipeline {
         tiling: Tiling,
         constants: &[(&'static str, u32)],
         checked: bool,
+        other_text: Option<&str>,
     ) -> Self {
         let info = kernel.info();
         let shader = kernel.entry(tiling);
@@ -45,7 +46,7 @@ impl Pipeline {
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label,
             layout: Some(&pipeline_layout),
-            module: &module(device, shader.file, checked),
+            module: &module(device, shader.file, checked, other_text),
             entry_point: Some(shader.name),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &constants,
@@ -58,13 +59,14 @@ impl Pipeline {
     }
 }
 
-/// The shader module of a file, with or without wgpu's run-time checks.
+/// The shader module of a file, with or without wgpu's run-time checks; another text than the file's always has them.
 #[allow(unsafe_code, reason = "the checks cost up to a third on some GPUs; the tests prove that no kernel needs them")]
-fn module(device: &wgpu::Device, file: &'static str, checked: bool) -> wgpu::ShaderModule {
-    let source = SHADERS.iter().find(|(name, _)| *name == file).map_or("", |(_, text)| text);
+fn module(device: &wgpu::Device, file: &'static str, checked: bool, other_text: Option<&str>) -> wgpu::ShaderModule {
+    let own = || SHADERS.iter().find(|(name, _)| *name == file).map_or("", |(_, text)| text);
+    let source = other_text.unwrap_or_else(own);
     let descriptor =
         wgpu::ShaderModuleDescriptor { label: Some(file), source: wgpu::ShaderSource::Wgsl(source.into()) };
-    if checked {
+    if checked || other_text.is_some() {
         return device.create_shader_module(descriptor);
     }
     // SAFETY: without the checks a shader must not index out of bounds and must end its loops. Every load and store in shaders/

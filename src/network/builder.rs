@@ -6,10 +6,12 @@ use std::sync::Mutex;
 use rand::Rng;
 
 use super::Network;
+use super::moving::Known;
 use super::state::{Moments, State};
 use crate::error::{Error, Result};
 use crate::layer::layout;
 use crate::plan::PlanKind;
+use crate::problems::Problems;
 use crate::random::generator;
 use crate::session;
 use crate::{Activation, Device, Init};
@@ -85,37 +87,46 @@ impl NetworkBuilder {
     /// Makes the network on a device, with its parameters drawn.
     ///
     /// # Errors
-    /// [`Error::Architecture`] for layers that cannot be; [`Error::Limit`] or [`Error::OutOfMemory`] if the device cannot hold
+    /// [`Error::Architecture`] for layers that cannot be, [`Error::InvalidOption`] for rates and initialisations,
+    /// [`Error::Several`] for more than one of these; [`Error::Limit`] or [`Error::OutOfMemory`] if the device cannot hold
     /// the parameters; what the device reports.
     pub fn build(self, device: &Device) -> Result<Network> {
-        let (layers, len) = layout(self.inputs, &self.dense)?;
-        if let Some(l) = self.dropout.iter().find(|(l, _)| *l == 0 || *l == layers.len()).map(|(l, _)| l) {
-            let problem = format!("dropout of layer {l}; it goes after .dense(..) of a layer that is not the last");
-            return Err(Error::Architecture { problem });
-        }
-        let mut inits = vec![self.init; layers.len()];
+        let mut problems = Problems::default();
+        problems.see(layout(self.inputs, &self.dense));
+        let mut inits = vec![self.init; self.dense.len()];
+        problems.see(self.init.check());
         for &(l, init) in &self.layer_inits {
-            let Some(at) = l.checked_sub(1) else {
-                let problem = "layer_init goes after .dense(..) of the layer that it is for".to_owned();
-                return Err(Error::Architecture { problem });
-            };
-            inits[at] = init;
-        }
-        inits.iter().try_for_each(|init| init.check())?;
-        let mut rates = vec![0.0; layers.len()];
-        for &(l, rate) in &self.dropout {
-            if !(0.0..1.0).contains(&rate) {
-                let want = "at least 0 and below 1";
-                return Err(Error::InvalidOption { option: "dropout", value: rate.to_string(), want });
+            match l.checked_sub(1) {
+                Some(at) => inits[at] = init,
+                None => {
+                    let problem = "layer_init goes after .dense(..) of the layer that it is for".to_owned();
+                    problems.see::<()>(Err(Error::Architecture { problem }));
+                }
             }
-            rates[l - 1] = rate;
+            problems.see(init.check());
         }
+        let mut rates = vec![0.0; self.dense.len()];
+        for &(l, rate) in &self.dropout {
+            if l == 0 || l == self.dense.len() {
+                let problem = format!("dropout of layer {l}; it goes after .dense(..) of a layer that is not the last");
+                problems.see::<()>(Err(Error::Architecture { problem }));
+            } else {
+                rates[l - 1] = rate;
+            }
+            if !(0.0..1.0).contains(&rate) {
+                let (value, want) = (rate.to_string(), "at least 0 and below 1");
+                problems.see::<()>(Err(Error::InvalidOption { option: "dropout", value, want }));
+            }
+        }
+        problems.end()?;
+        let (layers, len) = layout(self.inputs, &self.dense)?;
         let dropout_seed = session::low(generator(self.seed, u64::MAX).next_u64());
         let mut engine = device.engine();
         let parameters = session::parameters(&mut engine, len)?;
         engine.write_f32(parameters, 0, &Init::draw_each(&inits, &layers, len, self.seed))?;
         let moments = Moments::new(&mut engine)?;
         let state = State { engine, parameters, moments, sessions: VecDeque::new(), version: 0 };
+        let known = if device.kind() == "cpu" { Known::Nothing } else { Known::Drawn { inits, seed: self.seed } };
         Ok(Network {
             device: device.clone(),
             layers,
@@ -126,6 +137,7 @@ impl NetworkBuilder {
             dropout_seed,
             state: Mutex::new(state),
             host: super::predict::Host::default(),
+            known,
         })
     }
 }

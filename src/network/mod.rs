@@ -4,14 +4,17 @@
 mod blocking;
 mod builder;
 mod gradients;
+mod moving;
 mod predict;
 mod state;
 mod stored;
+mod visit;
 
 use std::sync::Mutex;
 
 pub use builder::NetworkBuilder;
 pub use gradients::Gradients;
+pub(crate) use moving::AtRest;
 use state::{Key, Moments, State};
 pub(crate) use stored::{Stored, at_path, check as check_parameters};
 
@@ -20,8 +23,9 @@ use crate::data::{Dataset, Preparation};
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::metrics::{self, Evaluation, Metrics};
-use crate::plan::{Dropout, Emphasis, Format, Goal, PlanKind, Request, Role, Source, Update};
-use crate::session::{self, Resident, Scores, Shared, Words};
+use crate::plan::{Dropout, Emphasis, Format, Goal, Plan, PlanKind, Request, Role, Source, Update};
+use crate::problems::Problems;
+use crate::session::Shared;
 use crate::{Cost, Device, Init, Optimizer};
 
 /// A feed-forward network of dense layers, its parameters resident on a [`Device`].
@@ -57,6 +61,8 @@ pub struct Network {
     state: Mutex<State>,
     /// A copy of the parameters for predictions of few rows.
     host: predict::Host,
+    /// Where the numbers on the device come from.
+    known: moving::Known,
 }
 
 impl Network {
@@ -84,6 +90,12 @@ impl Network {
     #[must_use]
     pub fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// The share of each layer's activations that training drops, from the input up; 0 for none.
+    #[must_use]
+    pub fn dropout_rates(&self) -> &[f32] {
+        &self.rates
     }
 
     /// The width of the input and of every layer.
@@ -115,8 +127,21 @@ impl Network {
     pub fn plan(&self, batch_size: usize) -> (PlanKind, &'static str) {
         let (len, format) = (batch_size.max(1), Format::F32);
         let source = Source::Dataset { len, inputs: format, targets: format };
-        let request = self.request(Goal::Train, Cost::Quadratic, source, batch_size);
-        self.choice(&request)
+        let request = self.request(Goal::Train, self.any_cost(), source, batch_size);
+        let (kind, reason) = self.choice(&request);
+        match Plan::new(kind, &request) {
+            Ok(plan) if plan.kind != kind => (plan.kind, "the limits of the device allow no plan of fewer dispatches"),
+            _ => (kind, reason),
+        }
+    }
+
+    /// A cost that goes with the output.
+    fn any_cost(&self) -> Cost {
+        let output = self.layers.last().map(|last| last.activation);
+        Cost::ALL
+            .into_iter()
+            .find(|cost| output.is_some_and(|output| cost.goes_with(output)))
+            .unwrap_or(Cost::Quadratic)
     }
 
     /// The kind of plan for a request of this network, and why.
@@ -150,10 +175,11 @@ impl Network {
     pub fn request(&self, goal: Goal, cost: Cost, source: Source, rows: usize) -> Request<'_> {
         let (limits, update, dropout) = (self.device.limits(), Update::default(), self.dropout());
         let (layers, cost, emphasis) = (&self.layers[..], Some(cost), Emphasis::default());
-        Request { layers, cost, goal, source, rows, limits, update, dropout, emphasis }
+        Request { layers, cost, goal, source, held: None, rows, limits, update, dropout, emphasis }
     }
 
-    /// All weights, layer after layer, each row-major (O,I), then all biases; [`layers`](Self::layers) says where.
+    /// All weights, layer after layer, each row-major (O,I), then all biases; [`layers`](Self::layers) says where. Where the device is
+    /// lost and they are as the host once gave them, they are what it gave.
     ///
     /// # Errors
     /// What the device reports.
@@ -163,7 +189,10 @@ impl Network {
             let parameters = state.parameters;
             state.engine.read(parameters, 0, self.len)
         };
-        Ok(read.await?.into_iter().map(f32::from_bits).collect())
+        match read.await {
+            Ok(words) => Ok(words.into_iter().map(f32::from_bits).collect()),
+            Err(error) => crate::train::known(self, &error).map(|rest| rest.parameters).ok_or(error),
+        }
     }
 
     /// Replaces all parameters; the order is that of [`parameters`](Self::parameters_async).
@@ -177,7 +206,9 @@ impl Network {
         }
         finite("set_parameters", parameters)?;
         let state = self.state_mut();
-        state.engine.write_f32(state.parameters, 0, parameters)
+        state.engine.write_f32(state.parameters, 0, parameters)?;
+        self.note_parameters(parameters);
+        Ok(())
     }
 
     /// The mean cost of rows: `x` (rows, inputs), `y` (rows, outputs).
@@ -229,6 +260,7 @@ impl Network {
         optimizer.check()?;
         let live = self.pairs("update_mini_batch", x, y, cost)?;
         self.prepare(optimizer)?;
+        self.known = moving::Known::Nothing;
         let mut state = self.lock();
         state.version += 1;
         let key = Key { goal: Goal::Train, cost: Some(cost), update: optimizer.update() };
@@ -274,6 +306,7 @@ impl Network {
         }
         finite("update: gradients", &gradients.arena)?;
         self.prepare(optimizer)?;
+        self.known = moving::Known::Nothing;
         let mut state = self.lock();
         state.version += 1;
         let key = Key { goal: Goal::Update, cost: None, update: optimizer.update() };
@@ -300,7 +333,9 @@ impl Network {
     pub fn reset_optimizer(&mut self) -> Result<()> {
         let len = self.len;
         let state = self.state_mut();
-        state.forget(None, 0, len)
+        state.forget(None, 0, len)?;
+        self.note_forgotten();
+        Ok(())
     }
 
     /// Has the device remember what this optimiser needs: what is there goes on if the last steps were of the same kind, else it
@@ -311,7 +346,9 @@ impl Network {
         if state.moments.of == Some(optimizer.name()) {
             return Ok(());
         }
-        state.forget(Some(optimizer.name()), optimizer.update().rule.remembers(), len)
+        state.forget(Some(optimizer.name()), optimizer.update().rule.remembers(), len)?;
+        self.note_forgotten();
+        Ok(())
     }
 
     /// What the optimiser remembers of the steps so far: `m` and `v` of every parameter, as far as its kind has them.
@@ -336,11 +373,16 @@ impl Network {
     pub(crate) fn remember(&mut self, memory: &[f32], steps: u64) -> Result<()> {
         let state = self.state_mut();
         state.moments.steps = steps;
-        if memory.is_empty() { Ok(()) } else { state.engine.write_f32(state.moments.slot, 0, memory) }
+        if !memory.is_empty() {
+            state.engine.write_f32(state.moments.slot, 0, memory)?;
+        }
+        self.note_memory(memory, steps);
+        Ok(())
     }
 
-    /// The engine, and the optimiser's count of steps.
+    /// The engine, and the optimiser's count of steps: to train, after which only the device knows the parameters.
     pub(crate) fn parts_and_steps(&mut self) -> (&mut Engine, &mut u64) {
+        self.known = moving::Known::Nothing;
         let state = self.state_mut();
         (&mut state.engine, &mut state.moments.steps)
     }
@@ -368,20 +410,9 @@ impl Network {
         self.fits(call, data)?;
         self.goes_with(cost)?;
         data.suits(call, cost)?;
-        let words = Words::of(data);
         let goal = metrics::goal(data, cost, details);
-        let mut request = self.request(goal, cost, words.source, 1);
-        let kind = self.kind(&request);
-        request.rows = session::evaluation_rows(kind, &request, data.len());
-        let scores = {
-            let mut state = self.lock();
-            let shared = state.shared();
-            let mut resident = Resident::open(&mut state.engine, kind, &request, shared, &words)?;
-            let walked = walk_all(&mut state.engine, &resident);
-            resident.close(&mut state.engine);
-            walked?
-        };
-        Ok(Metrics::new(&scores.await?, data.len(), &metrics::spread(data, goal)))
+        let scores = self.visit(data, goal, cost).await?;
+        Ok(Metrics::new(&scores, data.len(), &metrics::spread(data, goal)))
     }
 
     /// Runs one direct step and asks for a buffer of it.
@@ -428,12 +459,6 @@ impl Network {
         (&mut state.engine, shared)
     }
 
-    /// Replaces all parameters by numbers that may be what a run that diverged left.
-    pub(crate) fn set_any_parameters(&mut self, parameters: &[f32]) -> Result<()> {
-        let (engine, shared) = self.parts();
-        engine.write_f32(shared.parameters, 0, parameters)
-    }
-
     /// Whether `numbers` are whole rows of `columns`, at least one, all finite; returns how many.
     fn rows(&self, what: &str, numbers: &[f32], columns: usize) -> Result<usize> {
         if numbers.is_empty() {
@@ -472,26 +497,18 @@ impl Network {
         if data.is_empty() {
             return Err(Error::Empty { what: format!("{call}: the data set") });
         }
+        let mut problems = Problems::default();
         for (side, got, want) in
             [("inputs", data.features(), self.inputs()), ("targets", data.outputs(), self.outputs())]
         {
             if got != want {
                 let want = format!("{want} columns, as the network has");
-                return Err(Error::shape(format!("{call}: {side} of the data set"), want, format!("{got} columns")));
+                let what = format!("{call}: {side} of the data set");
+                problems.see::<()>(Err(Error::shape(what, want, format!("{got} columns"))));
             }
         }
-        Ok(())
+        problems.end()
     }
-}
-
-/// Every step of a walk through a data set in its own order, without waiting between submissions.
-fn walk_all(engine: &mut Engine, resident: &Resident) -> Result<impl Future<Output = Result<Scores>> + use<>> {
-    resident.start_in_order(engine)?;
-    let mut left = resident.steps();
-    while left > 0 {
-        left -= resident.submit(engine, left)?;
-    }
-    Ok(resident.scores(engine, resident.steps()))
 }
 
 /// The mean of a cost that was summed over `live` rows.

@@ -72,7 +72,7 @@ impl State {
         let limits = if is_copy { Limits::HOST } else { net.device.limits() };
         let dropout = net.dropout();
         let (layers, rows, emphasis) = (&net.layers[..], live, Emphasis::default());
-        let request = Request { layers, cost, goal, source, rows, limits, update, dropout, emphasis };
+        let request = Request { layers, cost, goal, source, held: None, rows, limits, update, dropout, emphasis };
         let shared = self.shared();
         Session::open(&mut self.engine, net.kind(&request), &request, shared)
     }

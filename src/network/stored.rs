@@ -36,7 +36,18 @@ struct StoredLayer {
 impl Stored {
     /// Whatever the network has, it is stored, or said here why not.
     pub(crate) fn of(net: &Network) -> Self {
-        let Network { device: _, layers, len: _, forced, preparation, rates, dropout_seed, state: _, host: _ } = net;
+        let Network {
+            device: _,
+            layers,
+            len: _,
+            forced,
+            preparation,
+            rates,
+            dropout_seed,
+            state: _,
+            host: _,
+            known: _,
+        } = net;
         let layer = |(layer, &dropout): (&crate::Layer, &f32)| {
             let crate::Layer { inputs: _, outputs, activation, w: _, b: _ } = *layer;
             StoredLayer { outputs, activation, dropout }
@@ -165,9 +176,11 @@ impl Network {
 /// An error that comes of what a file says, with its path; what is the device's stays as it is.
 pub(crate) fn at_path(path: &Path, error: Error) -> Error {
     match error {
-        Error::Architecture { .. } | Error::InvalidOption { .. } | Error::Shape { .. } | Error::NotFinite { .. } => {
-            Error::file(path, error.to_string())
-        }
+        Error::Several { .. }
+        | Error::Architecture { .. }
+        | Error::InvalidOption { .. }
+        | Error::Shape { .. }
+        | Error::NotFinite { .. } => Error::file(path, error.to_string()),
         error => error,
     }
 }

@@ -12,7 +12,7 @@ pub(crate) const CONTROL: usize = 8;
 /// Words of a layer in the table after it.
 pub(crate) const LAYER: usize = 6;
 /// Parts of a buffer begin at multiples of so many elements, which every device can bind.
-const ALIGNED: usize = 64;
+pub(crate) const ALIGNED: usize = 64;
 
 /// The places of all parts.
 #[derive(Debug)]

@@ -16,6 +16,10 @@ pub(super) struct Builder<'a> {
     pub(super) plan: Plan,
     pub(super) rows: u32,
     pub(super) parameters: BufferId,
+    /// The control, and where the goal moves parameters the numbers of each step after it.
+    pub(super) walk: BufferId,
+    /// Where these start in it.
+    pub(super) numbers: usize,
     pub(super) control: BufferId,
     pub(super) x: BufferId,
 }
@@ -24,9 +28,14 @@ impl<'a> Builder<'a> {
     pub(super) fn new(kind: PlanKind, request: Request<'a>, rows: u32) -> Self {
         let kind = if kind == PlanKind::Textbook { kind } else { PlanKind::Fused };
         let steps = Vec::new();
-        let plan = Plan { kind, rows: request.rows, buffers: Vec::new(), steps, rounds: Vec::new(), networks: 1 };
+        let held = match request.source {
+            Source::Direct => 0,
+            Source::Dataset { len, .. } => request.held(len),
+        };
+        let plan = Plan { kind, rows: request.rows, buffers: Vec::new(), steps, rounds: Vec::new(), networks: 1, held };
         let nowhere = BufferId(0);
-        let mut builder = Self { request, plan, rows, parameters: nowhere, control: nowhere, x: nowhere };
+        let mut builder =
+            Self { request, plan, rows, parameters: nowhere, walk: nowhere, numbers: 0, control: nowhere, x: nowhere };
         let parameters = request.layers.last().map_or(0, |last| last.biases().end);
         builder.parameters = builder.buffer("params".to_owned(), parameters, Element::F32, Role::Parameters);
         builder
@@ -35,7 +44,14 @@ impl<'a> Builder<'a> {
     /// The control and the mini-batch's inputs in buffers of their own.
     pub(super) fn open(&mut self) {
         let inputs = self.request.layers.first().map_or(0, |first| first.inputs);
-        self.control = self.buffer("control".to_owned(), arena::CONTROL, Element::U32, Role::Control);
+        if matches!(self.request.goal, Goal::Train | Goal::Update) {
+            let len = self.steps().saturating_mul(HYPER);
+            self.walk = self.buffer("walk".to_owned(), arena::ALIGNED.saturating_add(len), Element::U32, Role::Between);
+            self.control = self.part("control".to_owned(), arena::CONTROL, Element::U32, Role::Control, (self.walk, 0));
+            self.step_numbers(arena::ALIGNED);
+        } else {
+            self.control = self.buffer("control".to_owned(), arena::CONTROL, Element::U32, Role::Control);
+        }
         let x = self.request.rows.saturating_mul(inputs);
         self.x = self.buffer("x".to_owned(), x, Element::F32, Role::X);
     }
@@ -88,6 +104,7 @@ impl<'a> Builder<'a> {
     /// Records a step; a sum that is longer than one invocation may loop becomes several.
     pub(super) fn push(&mut self, kernel: Kernel, params: Params, bindings: &[BufferId], label: String) -> Result<()> {
         debug_assert_eq!(bindings.len(), kernel.info().bindings.len(), "{label}");
+        self.request.limits.allow(kernel)?;
         let Limits { max_iterations: most, tiling, .. } = self.request.limits;
         let length = kernel.sum_length(&params);
         let whole = length.unwrap_or(0);
@@ -107,7 +124,7 @@ impl<'a> Builder<'a> {
                 });
             }
             let parts = if whole > part { format!(", terms {k_begin}..{k_end}") } else { String::new() };
-            self.request.limits.grid(kernel, kernel.groups(&params, tiling))?;
+            self.request.limits.grids(kernel, kernel.groups(&params, tiling))?;
             let label = format!("{label}{parts}");
             self.plan.steps.push(Step { kernel, params, bindings: bindings.to_vec(), label });
             k_begin = k_end;
@@ -131,22 +148,19 @@ impl<'a> Builder<'a> {
         if let (Some(y), Source::Dataset { len, inputs, targets }) = (y, self.request.source) {
             let order = self.buffer("order".to_owned(), len, Element::U32, Role::Order);
             let (control, x) = (self.control, self.x);
-            let words = inputs.words(len, first.inputs);
+            let held = self.plan.held;
+            let words = inputs.words(held, first.inputs);
             let from_x = self.buffer("inputs".to_owned(), words, Element::U32, Role::Inputs);
-            let words = emphasis.words(targets, len, last.outputs);
+            let words = emphasis.words(targets, held, last.outputs);
             let from_y = self.buffer("targets".to_owned(), words, Element::U32, Role::Targets);
             let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let [off, on] = self.request.label().map(f32::to_bits);
-            let params = Params {
-                rows: self.rows,
-                inputs: word(first.inputs),
-                outputs: word(last.outputs),
-                b: off,
-                k_begin: on,
-                format: emphasis.format(inputs, targets),
-                ..Params::default()
-            };
-            self.push(Kernel::Gather, params, &[control, order, from_x, from_y, x, y], "gather".to_owned())?;
+            let params = Params { rows: self.rows, count: word(held), ..Params::default() };
+            let of_x = Params { outputs: word(first.inputs), format: inputs.code(), ..params };
+            self.push(Kernel::Gather, of_x, &[control, order, from_x, x], "gather inputs".to_owned())?;
+            let format = targets.code() + emphasis.code();
+            let of_y = Params { outputs: word(last.outputs), b: off, k_begin: on, format, ..params };
+            self.push(Kernel::Gather, of_y, &[control, order, from_y, y], "gather targets".to_owned())?;
         }
         Ok(y.filter(|_| scored))
     }
@@ -160,11 +174,10 @@ impl<'a> Builder<'a> {
         ]
     }
 
-    /// The buffers that the update reads besides gradients and parameters: numbers of each step, and what the optimiser remembers.
-    pub(super) fn hyper(&mut self) -> [BufferId; 2] {
-        let arena = self.arena();
-        let len = arena.saturating_mul(self.request.update.rule.remembers()).max(1);
-        [self.numbers(), self.buffer("state".to_owned(), len, Element::F32, Role::State)]
+    /// What the optimiser remembers.
+    pub(super) fn state(&mut self) -> BufferId {
+        let len = self.arena().saturating_mul(self.request.update.rule.remembers()).max(1);
+        self.buffer("state".to_owned(), len, Element::F32, Role::State)
     }
 
     /// Parameters in all.
@@ -173,29 +186,32 @@ impl<'a> Builder<'a> {
     }
 
     /// Bounds the gradients, if that is wanted, and moves all parameters.
-    pub(super) fn update(&mut self, gradients: BufferId, [hyper, state]: [BufferId; 2]) -> Result<()> {
+    pub(super) fn update(&mut self, gradients: BufferId) -> Result<()> {
+        let state = self.state();
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let Update { rule, clip_norm, .. } = self.request.update;
         let weights = self.request.layers[0].b; // the biases of the first layer come after all weights
         let params = Params { count: word(self.arena()), b: word(weights), rule: rule.code(), ..Params::default() };
-        let control = self.control;
+        let (walk, k_begin) = (self.walk, word(self.numbers));
         if clip_norm {
             let squares = self.buffer("squares".to_owned(), SQUARES as usize, Element::F32, Role::Between);
             self.push(Kernel::GradientSquares, params, &[gradients, squares], "squares of the gradients".to_owned())?;
-            let bindings = [control, hyper, squares, gradients];
+            let bindings = [walk, squares, gradients];
+            let params = Params { k_begin, ..params };
             self.push(Kernel::ClipGradients, params, &bindings, "gradients within their norm".to_owned())?;
         }
-        let bindings = [control, hyper, gradients, state, self.parameters];
-        self.push(Kernel::Update, params, &bindings, "update".to_owned())?;
-        (1..).zip(self.request.layers).try_for_each(|(l, layer)| self.max_norm(l, layer, hyper))
+        let bindings = [walk, gradients, state, self.parameters];
+        self.push(Kernel::Update, Params { k_begin, ..params }, &bindings, "update".to_owned())?;
+        (1..).zip(self.request.layers).try_for_each(|(l, layer)| self.max_norm(l, layer))
     }
 
     /// Brings the weights of layer `l` back to their largest norm, if there is one.
-    pub(super) fn max_norm(&mut self, l: usize, layer: &Layer, hyper: BufferId) -> Result<()> {
+    pub(super) fn max_norm(&mut self, l: usize, layer: &Layer) -> Result<()> {
         if !self.request.update.max_norm {
             return Ok(());
         }
-        let (params, bindings) = (self.params(layer), [self.control, hyper, self.parameters]);
+        let k_begin = u32::try_from(self.numbers).unwrap_or(u32::MAX);
+        let (params, bindings) = (Params { k_begin, ..self.params(layer) }, [self.walk, self.parameters]);
         self.push(Kernel::MaxNorm, params, &bindings, format!("layer {l}: weights within their norm"))
     }
 
@@ -233,17 +249,18 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Numbers of each step for the update.
-    pub(super) fn numbers(&mut self) -> BufferId {
-        let steps = self.steps();
-        self.buffer("hyper".to_owned(), steps.saturating_mul(HYPER), Element::F32, Role::Hyper)
+    /// The numbers of each step for the update, from this place of `walk` on.
+    pub(super) fn step_numbers(&mut self, at: usize) {
+        let len = self.steps().saturating_mul(HYPER);
+        self.numbers = at;
+        self.part("hyper".to_owned(), len, Element::U32, Role::Hyper, (self.walk, at));
     }
 
     /// Cost and right answers of the rows, one kernel each: for evaluation, and for the textbook plan.
     pub(super) fn score(&mut self, y: BufferId, a: BufferId, z: BufferId, rows: BufferId) -> Result<()> {
         let last = self.request.layers[self.request.layers.len() - 1];
         let params = self.params(&last);
-        self.push(Kernel::CostValue, params, &[self.control, y, a, z, rows], "cost of each row".to_owned())?;
+        self.push(Kernel::CostValue, params, &[z, y, a, rows], "cost of each row".to_owned())?;
         self.push(Kernel::CountRight, params, &[self.control, y, a, rows], "right answers".to_owned())
     }
 
@@ -282,7 +299,8 @@ impl<'a> Builder<'a> {
         };
         // Not through `push`, which has sums in mind.
         let (kernel, limits) = (Kernel::Dropout, self.request.limits);
-        limits.grid(kernel, kernel.groups(&params, limits.tiling))?;
+        limits.allow(kernel)?;
+        limits.grids(kernel, kernel.groups(&params, limits.tiling))?;
         let label = format!("layer {l}: {what}");
         self.plan.steps.push(Step { kernel, params, bindings: vec![self.control, from, to], label });
         Ok(())

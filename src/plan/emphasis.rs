@@ -33,6 +33,11 @@ impl Emphasis {
 }
 
 impl Request<'_> {
+    /// Examples of a data set of this length that the device holds at a time.
+    pub(crate) fn held(&self, len: usize) -> usize {
+        self.held.map_or(len, |held| held.clamp(1, len.max(1)))
+    }
+
     /// What the columns of a label are: those of the other classes, and its own.
     pub(crate) fn label(&self) -> [f32; 2] {
         let outputs = self.layers.last().map_or(1, |last| last.outputs);

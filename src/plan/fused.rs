@@ -4,8 +4,7 @@ use super::arena::{Arena, CONTROL};
 use super::{BufferId, Builder, Goal, Role, Source};
 use crate::Activation;
 use crate::error::Result;
-use crate::kernel::{Element, Kernel, NO_TALLY, Params, tiles_of_layers};
-use crate::optimizer::HYPER;
+use crate::kernel::{Element, Kernel, MOST_SMALL_OUTPUTS, NO_TALLY, Params, tiles_of_layers};
 
 pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
     match plan.request.goal {
@@ -52,7 +51,8 @@ fn output(plan: &mut Builder<'_>, l: usize) -> BufferId {
     plan.buffer(format!("a_{l}"), len, Element::F32, role)
 }
 
-/// The gradients, and the step that follows from them: 2 L + 1 dispatches for L layers, and two more for each layer with dropout.
+/// The gradients, and the step that follows from them: 2 L + 1 dispatches for L layers, one fewer where the last of several is small, and
+/// two more for each layer with dropout.
 fn step(plan: &mut Builder<'_>) -> Result<()> {
     let layers = plan.request.layers;
     let count = layers.len();
@@ -62,7 +62,8 @@ fn step(plan: &mut Builder<'_>) -> Result<()> {
     let mut a = vec![parts.x];
     let mut z = vec![parts.x]; // the input has none; its place keeps the numbering
     let mut below = parts.x; // what the next layer gets of the one below
-    for (l, layer) in (1..).zip(layers) {
+    let small = is_small(plan);
+    for (l, layer) in (1..).zip(&layers[..count - usize::from(small)]) {
         let z_l = plan.between(format!("z_{l}"), layer.outputs);
         let drops = plan.drops(l);
         let a_l = if l == count || drops { output(plan, l) } else { parts.activations(plan, l, "a") };
@@ -86,9 +87,15 @@ fn step(plan: &mut Builder<'_>) -> Result<()> {
 
     // Output error, cost and right answers in one (BP1).
     let delta = parts.delta(plan, count, "delta");
-    let params = parts.output_params(plan);
-    let bindings = [plan.control, parts.order, parts.targets, parts.y, a[count], z[count], delta, parts.rows];
-    plan.push(Kernel::OutputError, params, &bindings, format!("layer {count}: output error"))?;
+    if small {
+        let (params, label) = (parts.small_params(plan), format!("layer {count}: forward and output error"));
+        let bindings = [plan.control, parts.order, parts.targets, below, plan.parameters, delta, parts.rows];
+        plan.push(Kernel::OutputLayer, params, &bindings, label)?;
+    } else {
+        let (params, label) = (parts.output_params(plan), format!("layer {count}: output error"));
+        let bindings = [plan.control, parts.order, parts.targets, parts.y, a[count], z[count], delta, parts.rows];
+        plan.push(Kernel::OutputError, params, &bindings, label)?;
+    }
 
     // The error going back (BP2), all the way before any weight moves.
     let mut above = delta;
@@ -107,6 +114,18 @@ fn step(plan: &mut Builder<'_>) -> Result<()> {
         }
     }
     gradients(plan, &parts)
+}
+
+/// Whether the last of several layers is so small that one kernel does it forward and has its error.
+fn is_small(plan: &Builder<'_>) -> bool {
+    let Some((last, [_, ..])) = plan.request.layers.split_last() else { return false };
+    let weights = (last.inputs as u64).saturating_mul(last.outputs as u64);
+    matches!(plan.request.source, Source::Dataset { .. })
+        && last.outputs <= MOST_SMALL_OUTPUTS as usize
+        && weights <= plan.request.limits.output_layer_up_to
+        && plan.request.limits.allow(Kernel::OutputLayer).is_ok()
+        && Kernel::OutputLayer.iterations(&plan.params(last), plan.request.limits.tiling)
+            <= plan.request.limits.max_iterations
 }
 
 /// The gradients of all layers (BP3, BP4), what the step scored, and the step of the parameters.
@@ -131,7 +150,7 @@ fn gradients(plan: &mut Builder<'_>, parts: &Parts) -> Result<()> {
     let common = [a_even, a_odd, delta_even, delta_odd, parts.walk, parts.scoring];
     let names = if layers.len() == 1 { "the layer" } else { "all layers" };
     if at_once(plan) {
-        let bindings: Vec<_> = common.into_iter().chain([parts.state(plan), plan.parameters]).collect();
+        let bindings: Vec<_> = common.into_iter().chain([plan.state(), plan.parameters]).collect();
         plan.push(Kernel::DenseUpdate, params, &bindings, format!("{names}: gradients and update"))?;
         return parts.tally.map_or(Ok(()), |scores| plan.tally([parts.rows, scores]));
     }
@@ -139,8 +158,7 @@ fn gradients(plan: &mut Builder<'_>, parts: &Parts) -> Result<()> {
     let bindings: Vec<_> = common.into_iter().chain([gradients]).collect();
     plan.push(Kernel::DenseGradient, params, &bindings, format!("{names}: gradients"))?;
     if plan.request.goal == Goal::Train {
-        let numbers = plan.hyper();
-        plan.update(gradients, numbers)?;
+        plan.update(gradients)?;
     }
     parts.tally.map_or(Ok(()), |scores| plan.tally([parts.rows, scores]))
 }
@@ -177,6 +195,8 @@ struct Parts {
 struct Resident {
     inputs: BufferId,
     format: u32,
+    /// Examples that the device holds at a time.
+    held: u32,
 }
 
 impl Parts {
@@ -184,14 +204,14 @@ impl Parts {
         let (layers, rows, steps) = (plan.request.layers, plan.request.rows, plan.steps());
         let (first, last) = (layers[0], layers[layers.len() - 1]);
         let arena = Arena::new(layers, rows, steps);
-        let at_once = at_once(plan);
-        let walk_len = if at_once { arena.walk } else { arena.hyper };
+        let moves = plan.request.goal == Goal::Train;
+        let walk_len = if moves { arena.walk } else { arena.hyper };
         let walk = plan.buffer("walk".to_owned(), walk_len, Element::U32, Role::Between);
         plan.plan.buffers[walk.0].head = arena.head(layers);
         plan.control = plan.part("control".to_owned(), CONTROL, Element::U32, Role::Control, (walk, 0));
-        if at_once {
-            let len = steps.saturating_mul(HYPER);
-            plan.part("hyper".to_owned(), len, Element::U32, Role::Hyper, (walk, arena.hyper));
+        plan.walk = walk;
+        if moves {
+            plan.step_numbers(arena.hyper);
         }
         let mut pair = |name: &str, lens: [usize; 2]| {
             let mut one = |which: &str, len| plan.buffer(format!("{name}_{which}"), len, Element::F32, Role::Between);
@@ -210,17 +230,18 @@ impl Parts {
         let emphasis = plan.request.emphasis;
         let y = rows.saturating_mul(last.outputs).saturating_add(if emphasis.weighted { rows } else { 0 });
         let (x_len, x_at) = (rows.saturating_mul(first.inputs), (a[0], arena.a[0]));
-        let source = plan.request.source;
+        let (request, held) = (plan.request, plan.plan.held);
         let mut one = |name: &str, len, element, role| plan.buffer(name.to_owned(), len, element, role);
-        let (order, targets, y, resident) = match source {
+        let (order, targets, y, resident) = match request.source {
             Source::Dataset { len, inputs, targets } => {
                 let order = one("order", len, Element::U32, Role::Order);
-                let words = inputs.words(len, first.inputs);
+                let words = inputs.words(held, first.inputs);
                 let resident = Resident {
                     inputs: one("inputs", words, Element::U32, Role::Inputs),
                     format: emphasis.format(inputs, targets),
+                    held: word(held),
                 };
-                let targets = one("targets", emphasis.words(targets, len, last.outputs), Element::U32, Role::Targets);
+                let targets = one("targets", emphasis.words(targets, held, last.outputs), Element::U32, Role::Targets);
                 (order, targets, one("y", y, Element::F32, Role::Between), Some(resident))
             }
             // Bound, but never read.
@@ -253,12 +274,13 @@ impl Parts {
         let params = plan.params(&plan.request.layers[plan.request.layers.len() - 1]);
         let Some(resident) = self.resident else { return Params { format: params.format + IN_PLACE, ..params } };
         let [off, on] = plan.request.label().map(f32::to_bits);
-        Params { format: resident.format, b: off, k_begin: on, ..params }
+        Params { format: resident.format, b: off, k_begin: on, count: resident.held, ..params }
     }
 
-    /// What the optimiser remembers.
-    fn state(&self, plan: &mut Builder<'_>) -> BufferId {
-        let len = plan.arena().saturating_mul(plan.request.update.rule.remembers()).max(1);
-        plan.buffer("state".to_owned(), len, Element::F32, Role::State)
+    /// The same for the kernel that does the last layer forward too; the two numbers of a label are elsewhere.
+    fn small_params(&self, plan: &Builder<'_>) -> Params {
+        let params = self.output_params(plan);
+        let layer = plan.params(&plan.request.layers[plan.request.layers.len() - 1]);
+        Params { b: layer.b, k_begin: params.b, k_end: params.k_begin, ..params }
     }
 }

@@ -26,7 +26,7 @@ use crate::kernel::{Element, Kernel, Params};
 use crate::layer::{Layer, layout};
 
 pub use emphasis::Emphasis;
-pub use limits::Limits;
+pub use limits::{Grid, Limits};
 
 use builder::Builder;
 
@@ -43,7 +43,8 @@ pub enum PlanKind {
     /// One kernel a layer of a phase: product + bias + activation; product + Hadamard with `f'`; outer products + update.
     Fused,
     /// One kernel for many whole steps, with one workgroup a network: for small networks on GPUs. Only training on resident data
-    /// has such a plan, and only without dropout and without a bound on the norm of gradients or weights; whatever else is asked for, and what does not fit the limits of the device, gets the fused plan.
+    /// has such a plan, and only without dropout and without a bound on the norm of gradients or weights; whatever else is asked for, and
+    /// what does not fit the limits of the device, gets the fused plan, or the textbook plan where that does not fit either.
     Persistent,
 }
 
@@ -215,6 +216,26 @@ pub struct BufferSpec {
     pub part_of: Option<(BufferId, usize)>,
 }
 
+impl BufferSpec {
+    /// What to do where it is too long.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self.role {
+            Role::Parameters | Role::Gradients | Role::State => "use narrower layers, or the CPU backend",
+            Role::Control | Role::Hyper | Role::Order | Role::Scores | Role::StepErrors | Role::Walk => {
+                "use a larger batch or fewer rows, or the CPU backend"
+            }
+            // What these hold of each step of an epoch is what is long of them.
+            Role::Between if ["walk", "scoring"].contains(&self.name.as_str()) => {
+                "use a larger batch or fewer rows, or the CPU backend"
+            }
+            Role::Counts => "use fewer classes, or the CPU backend",
+            Role::Inputs | Role::Targets | Role::X | Role::Y | Role::Output | Role::Between => {
+                "use a smaller batch or narrower layers, or the CPU backend"
+            }
+        }
+    }
+}
+
 /// Where a plan has what a role says: a buffer, or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -285,6 +306,9 @@ pub struct Request<'a> {
     pub goal: Goal,
     /// Where the mini-batch comes from.
     pub source: Source,
+    /// Examples of the data set that the device holds at a time, for one that is streamed; all where this is `None`. The order then
+    /// counts places among these.
+    pub held: Option<usize>,
     /// `B`: rows a mini-batch can hold.
     pub rows: usize,
     /// What the device allows.
@@ -313,10 +337,13 @@ pub struct Plan {
     pub rounds: Vec<Round>,
     /// Networks that are trained at once: 1, but for a population.
     pub networks: usize,
+    /// Examples of the data set that the device holds at a time; 0 where the host brings each mini-batch.
+    pub held: usize,
 }
 
 impl Plan {
-    /// Records the plan of this kind for this request.
+    /// Records the plan of this kind for this request, or where the limits do not allow it that of the next kind: persistent, fused,
+    /// textbook. [`kind`](Self::kind) says which it is.
     ///
     /// # Errors
     /// [`Error::Pairing`] for a cost that does not go with the output activation; [`Error::Limit`] for a size that the
@@ -329,12 +356,20 @@ impl Plan {
         {
             return Ok(plan);
         }
+        match Self::record(kind, request, rows) {
+            // Its kernels bind fewer buffers, and its buffers are shorter.
+            Err(Error::Limit { .. }) if kind != PlanKind::Textbook => Self::record(PlanKind::Textbook, request, rows),
+            plan => plan,
+        }
+    }
+
+    /// Records a plan of steps of a mini-batch.
+    fn record(kind: PlanKind, request: &Request<'_>, rows: u32) -> Result<Self> {
         let mut builder = Builder::new(kind, *request, rows);
         if request.goal == Goal::Update {
             builder.open();
             let gradients = builder.buffer("gradients".to_owned(), builder.arena(), Element::F32, Role::Gradients);
-            let numbers = builder.hyper();
-            builder.update(gradients, numbers)?;
+            builder.update(gradients)?;
             return builder.finish();
         }
         match kind {
@@ -347,8 +382,13 @@ impl Plan {
     /// Records the persistent plan that trains this many networks of the same layers at once.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`Error::Limit`] also where a single network would get the fused plan.
+    /// As [`new`](Self::new); [`Error::Limit`] also where a single network would get the fused plan; [`Error::InvalidOption`] for no
+    /// networks.
     pub fn population(request: &Request<'_>, networks: usize) -> Result<Self> {
+        if networks == 0 {
+            let (option, want) = ("networks of a population", "at least 1");
+            return Err(Error::InvalidOption { option, value: "0".to_owned(), want });
+        }
         persistent::record(request, check(request)?, networks)
     }
 
@@ -360,16 +400,18 @@ impl Plan {
             if !self.is_per_network(role) {
                 return Some(Place { buffer, offset: 0, len });
             }
-            let len = len / self.networks;
+            let len = len.checked_div(self.networks)?;
             return (network < self.networks).then_some(Place { buffer, offset: network * len, len });
         }
         let walk = self.buffer(Role::Walk).filter(|_| network < self.networks)?;
         let head = self.buffers[walk.0].head.len();
-        let each = (self.buffers[walk.0].len - head) / self.networks;
+        // A plan's fields are public: one that was changed by hand may have no room for all.
+        let each = self.buffers[walk.0].len.checked_sub(head)? / self.networks;
         let offset = head + network * each;
+        let order = each.checked_sub(WALK_CONTROL)?;
         match role {
             Role::Control => Some(Place { buffer: walk, offset, len: WALK_CONTROL }),
-            Role::Order => Some(Place { buffer: walk, offset: offset + WALK_CONTROL, len: each - WALK_CONTROL }),
+            Role::Order => Some(Place { buffer: walk, offset: offset + WALK_CONTROL, len: order }),
             _ => None,
         }
     }
@@ -438,17 +480,17 @@ fn check(request: &Request<'_>) -> Result<u32> {
 }
 
 /// Fails for the first buffer that is longer than a kernel may see.
-fn check_sizes(buffers: &[BufferSpec], limits: &Limits) -> Result<()> {
+pub(crate) fn check_sizes(buffers: &[BufferSpec], limits: &Limits) -> Result<()> {
     for buffer in buffers.iter().filter(|buffer| buffer.part_of.is_none()) {
         let need = (buffer.len as u64).saturating_mul(4);
-        let have = limits.max_binding_bytes.min(u64::from(u32::MAX));
+        let have = limits.binding();
         if need > have {
             return Err(Error::Limit {
                 what: format!("buffer {} of {} elements", buffer.name, buffer.len),
                 limit: "max_storage_buffer_binding_size, in bytes",
                 need,
                 have,
-                advice: "use a smaller batch, layer or data set, or the CPU backend",
+                advice: buffer.advice(),
             });
         }
     }

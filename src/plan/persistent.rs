@@ -12,7 +12,7 @@ use crate::optimizer::HYPER;
 /// Words of a network's [`Role::Control`]: step, live rows, examples, steps before this epoch.
 pub(crate) const CONTROL: usize = 4;
 /// Words of the head of `walk`, and of each layer after it.
-pub(crate) const HEAD: usize = 8;
+pub(crate) const HEAD: usize = 9;
 pub(crate) const LAYER: usize = 11;
 
 /// Multiplications that one dispatch may do a workgroup: at a pessimistic 10 GFLOP/s for one workgroup this is 54 ms at most with
@@ -39,7 +39,7 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
         let value = format!("{:?} with {:?} and {:?}", request.goal, request.update, request.dropout);
         return Err(Error::InvalidOption { option: "request", value, want });
     };
-    let limits = &request.limits;
+    let (limits, held) = (&request.limits, request.held(len));
     let (layers, first) = (request.layers, request.layers[0]);
     let last = layers[layers.len() - 1];
     let steps = len.div_ceil(request.rows);
@@ -49,7 +49,7 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
 
     let each = len.saturating_add(CONTROL);
     let mut head =
-        vec![each, layout.quads_in_all, parameters, steps, layout.quads, layout.y, layout.partial, layout.rows];
+        vec![each, layout.quads_in_all, parameters, steps, layout.quads, layout.y, layout.partial, layout.rows, held];
     head.extend(layout.layers.iter().flatten());
     let head: Vec<_> = head.into_iter().map(|n| u32::try_from(n).unwrap_or(u32::MAX)).collect();
 
@@ -59,8 +59,8 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
         BufferId(buffers.len() - 1)
     };
     let walk = add("walk", head.len().saturating_add(each.saturating_mul(networks)), Element::U32, Role::Walk);
-    let resident_x = add("inputs", inputs.words(len, first.inputs), Element::U32, Role::Inputs);
-    let words = request.emphasis.words(targets, len, last.outputs);
+    let resident_x = add("inputs", inputs.words(held, first.inputs), Element::U32, Role::Inputs);
+    let words = request.emphasis.words(targets, held, last.outputs);
     let resident_y = add("targets", words, Element::U32, Role::Targets);
     let hyper = add("hyper", steps.saturating_mul(HYPER).saturating_mul(networks), Element::F32, Role::Hyper);
     let params = add("params", parameters.saturating_mul(networks), Element::F32, Role::Parameters);
@@ -82,6 +82,7 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
         steps: Vec::new(),
         rounds: Vec::new(),
         networks,
+        held,
     };
     let most = most_steps(&layout, layers, request, limits, networks)?.min(steps);
     for advances in [most, FEW, 1] {
@@ -102,7 +103,8 @@ pub(super) fn record(request: &Request<'_>, rows: u32, networks: usize) -> Resul
             rule: request.update.rule.code(),
             ..Params::default()
         };
-        limits.grid(Kernel::Persistent, Kernel::Persistent.groups(&params, limits.tiling))?;
+        limits.allow(Kernel::Persistent)?;
+        limits.grids(Kernel::Persistent, Kernel::Persistent.groups(&params, limits.tiling))?;
         let label = if advances == 1 { "one step".to_owned() } else { format!("{advances} steps") };
         plan.rounds.push(Round { steps: plan.steps.len()..plan.steps.len() + 1, advances });
         plan.steps.push(Step { kernel: Kernel::Persistent, params, bindings: bindings.clone(), label });

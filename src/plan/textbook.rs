@@ -44,8 +44,7 @@ pub(super) fn record(plan: &mut Builder<'_>) -> Result<()> {
             plan.buffer("gradients".to_owned(), layers[count - 1].biases().end, Element::F32, Role::Gradients);
         backward(plan, y, [&a, &given, &z], gradients)?;
         if goal == Goal::Train {
-            let hyper = plan.hyper();
-            plan.update(gradients, hyper)?;
+            plan.update(gradients)?;
         }
     }
     plan.tally(scores)

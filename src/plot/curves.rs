@@ -3,7 +3,7 @@
 use plotters::prelude::{ChartBuilder, Circle, LineSeries, PathElement, RGBColor, Rectangle};
 use plotters::style::Color;
 
-use super::pen::{Align, BLUE, GREY, INK, PALE, Pen, RED, Target, WHITE, failed};
+use super::pen::{Align, BLUE, GREEN, GREY, INK, PALE, Pen, RED, Target, WHITE, failed};
 use super::{Chart, Content};
 use crate::error::Result;
 use crate::train::{EpochReport, History, Metric};
@@ -48,8 +48,8 @@ struct Line {
 }
 
 /// How a run went, epoch by epoch: the cost; the accuracy, or where the targets are values their errors; and the learning rate, if it
-/// changed. What was trained on is blue with round marks, what was held out vermilion with square ones; a dashed line is at the
-/// epoch whose parameters were restored.
+/// changed. What was trained on is blue with round marks, what was held out vermilion with square ones, and its mean absolute error
+/// green with round ones; a dashed line is at the epoch whose parameters were restored.
 pub fn learning_curves(history: &History) -> Chart {
     let train = |name, metric| line(history, name, metric, BLUE, false);
     let test = |name, metric| line(history, name, metric, RED, true);
@@ -57,7 +57,7 @@ pub fn learning_curves(history: &History) -> Chart {
     panels.extend(panel("cost", vec![train("training", Metric::TrainCost), test("held out", Metric::TestCost)]));
     let regression = history.epochs.iter().any(|epoch| Metric::TestR2.of(epoch).is_some());
     if regression {
-        let errors = vec![test("RMSE", Metric::TestRmse), line(history, "MAE", Metric::TestMae, BLUE, false)];
+        let errors = vec![test("RMSE", Metric::TestRmse), line(history, "MAE", Metric::TestMae, GREEN, false)];
         panels.extend(panel("error, held out", errors));
     } else {
         let accuracy = vec![train("training", Metric::TrainAccuracy), test("held out", Metric::TestAccuracy)];
@@ -146,7 +146,8 @@ impl Curves {
     fn panel<T: Target>(&self, panel: &Panel, pen: &Pen<'_, T>, from: (f64, f64), to: (f64, f64)) -> Result<()> {
         let Some((low, high)) = range(&panel.lines) else { return Ok(()) };
         let (low, high) = match panel.scale {
-            Scale::Logarithmic => (low / 1.3, high * 1.3),
+            // Past the ends of `f64` there are no logarithms, and the lines between them would have no end.
+            Scale::Logarithmic => ((low / 1.3).max(f64::MIN_POSITIVE), (high * 1.3).min(f64::MAX)),
             _ => {
                 let room = 0.06 * (high - low).max(1e-9_f64.max(high.abs() * 1e-3));
                 (low - room, high + room)
@@ -260,7 +261,9 @@ fn ticks(scale: Scale, low: f64, high: f64) -> Vec<(f64, String)> {
         #[allow(clippy::cast_possible_truncation, reason = "exponents of numbers")]
         let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
         let steps: &[f64] = if last - first <= 3 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-        let values = (first..=last).flat_map(|e| steps.iter().map(move |s| s * 10.0_f64.powi(e)));
+        // Over hundreds of powers of ten, a line for each would be a wall.
+        let apart = usize::try_from((last - first) / 16).unwrap_or(0).max(1);
+        let values = (first..=last).step_by(apart).flat_map(|e| steps.iter().map(move |s| s * 10.0_f64.powi(e)));
         return values.filter(|value| (low..=high).contains(value)).map(|value| (value, number(value))).collect();
     }
     let step = round_step((high - low) / 6.0);

@@ -25,6 +25,8 @@ pub(super) const PALE: RGBColor = RGBColor(226, 226, 226);
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 /// Of what was held out (their vermilion).
 pub(super) const RED: RGBColor = RGBColor(213, 94, 0);
+/// What is held out, seen another way.
+pub(super) const GREEN: RGBColor = RGBColor(0, 158, 115);
 
 /// Where plotters draws.
 pub(super) trait Target: DrawingBackend {}

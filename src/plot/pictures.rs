@@ -184,15 +184,18 @@ fn percentile(numbers: &[f32], share: f64) -> f64 {
 /// on white. At most `most` are shown, and `names` are those of the classes, which otherwise have their numbers.
 ///
 /// # Errors
-/// [`Error::Shape`] if there are not as many outputs as the data set's rows have; [`Error::InvalidOption`] for a width that is not
-/// from 1 to the number of inputs, for more than 65,536 inputs, for a data set without labels, or for `most` that is not from 1 to
-/// 1,000.
+/// [`Error::Shape`] if there are not as many outputs as the data set's rows have; [`Error::NotFinite`] for outputs that are none;
+/// [`Error::InvalidOption`] for a width that is not from 1 to the number of inputs, for more than 65,536 inputs, for a data set without
+/// labels, or for `most` that is not from 1 to 1,000.
 pub fn misread_pictures(data: &Dataset, outputs: &[f32], width: usize, names: &[String], most: usize) -> Result<Chart> {
     let (columns, rows) = shape(data.features(), width)?;
     let classes = data.outputs();
     if Some(outputs.len()) != data.len().checked_mul(classes) {
         let want = format!("{} rows of {classes} numbers", data.len());
         return Err(Error::shape("misread_pictures: outputs", want, format!("{} numbers", outputs.len())));
+    }
+    if let Some(index) = outputs.iter().position(|a| !a.is_finite()) {
+        return Err(Error::NotFinite { what: "misread_pictures: outputs".to_owned(), index, value: outputs[index] });
     }
     if !(1..=1000).contains(&most) {
         let value = most.to_string();

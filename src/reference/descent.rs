@@ -1,7 +1,7 @@
 //! The optimisers and what goes with them, once more in `f64`, parameter by parameter: the rules as PyTorch documents them.
 
 use super::{Example, Layers, Network, add, sign};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::{Adam, AdamW, Momentum, Nesterov, Optimizer, Regularization, RmsProp, Sgd};
 
 /// An optimiser at work on a [`Network`], with what it remembers between steps.
@@ -36,7 +36,7 @@ impl Descent {
     /// An optimiser that has not seen a gradient yet.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for numbers that cannot work.
+    /// [`Error::InvalidOption`] for numbers that cannot work.
     pub fn new(net: &Network, optimizer: impl Into<Optimizer>) -> Result<Self> {
         let optimizer = optimizer.into();
         optimizer.check()?;
@@ -47,8 +47,21 @@ impl Descent {
     /// One step on a mini-batch: its mean gradient, clipped by its norm, then every parameter, then the norms of the weights.
     ///
     /// # Errors
-    /// As [`Network::mean_gradient`]; nothing is changed then.
+    /// As [`Network::mean_gradient`], and [`Error::Shape`] for a network of other sizes than the one that this
+    /// was made for; nothing is changed then.
     pub fn step(&mut self, net: &mut Network, mini_batch: &[Example]) -> Result<()> {
+        let lengths = |memory: &[Vec<Memory>]| memory.iter().map(Vec::len).collect::<Vec<_>>();
+        for (what, memory, now) in [("weights", &self.weights, &net.weights), ("biases", &self.biases, &net.biases)] {
+            let (want, got) = (lengths(memory), now.iter().map(Vec::len).collect::<Vec<_>>());
+            if want != got {
+                let want = format!("{want:?}, as the network has that this descent was made for");
+                return Err(Error::shape(
+                    format!("reference: numbers of {what} of each layer"),
+                    want,
+                    format!("{got:?}"),
+                ));
+            }
+        }
         let (mut nabla_b, mut nabla_w) = net.mean_gradient(mini_batch)?;
         let Regularization { max_norm, clip_norm, .. } = self.optimizer.regularization();
         if let Some(most) = clip_norm {

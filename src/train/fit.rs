@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use super::rescue::Rescue;
 use super::run::Training;
-use super::state::{Identity, Position};
+use super::state::{Identity, Position, Rest};
 use super::stopping::{Metric, Watch};
 use super::{Callback, EpochReport, Event, History, Settings, StopReason, Trainer};
 use crate::Checkpoints;
@@ -34,9 +35,10 @@ impl Clock {
 /// A run with what it needs besides the device's work.
 struct Fit<'n, 't, 'c> {
     run: Training<'n>,
-    clock: Clock,
+    clock: &'t Clock,
     callback: &'t mut Option<Callback<'c>>,
     checkpoints: Option<Checkpoints>,
+    rescue: &'t mut Rescue,
     /// Since the last save.
     since: Stopwatch,
     /// Whether the network has the best parameters now.
@@ -46,22 +48,43 @@ struct Fit<'n, 't, 'c> {
 impl Trainer<'_> {
     /// Trains the network on `train`, and evaluates it on `test` after every epoch.
     ///
-    /// The data is uploaded once. An epoch is a few submissions of many mini-batches each, and the host reads the costs and
+    /// The data is uploaded once, or sent a little ahead of the training where it does not fit the device
+    /// ([`Device::with_data_memory`](crate::Device::with_data_memory), [`History::streamed`]). An epoch is a few submissions of many mini-batches each, and the host reads the costs and
     /// right answers of all of them once, at its end.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], [`Error::Pairing`], [`Error::Shape`] and [`Error::Limit`] before anything is trained;
+    /// Those of [`check`](Self::check), all at once, and [`Error::Limit`] before anything is trained;
     /// [`Error::Diverged`] at the end of the epoch in which the cost became NaN or infinite; [`Error::Io`] where a checkpoint cannot
-    /// be written; what the device reports.
+    /// be written; [`Error::NotRecovered`] where the device failed and the run could not go on with another (see
+    /// [`Recovery`](crate::Recovery)); what the device reports.
     pub async fn fit_async(&mut self, net: &mut Network, train: &Dataset, test: Option<&Dataset>) -> Result<History> {
-        let Settings { epochs, max_steps, max_time, .. } = self.settings;
-        if epochs == 0 {
-            return Err(Error::InvalidOption { option: "epochs", value: "0".to_owned(), want: "at least 1" });
+        let max_time = self.settings.max_time;
+        // Time goes on while a device is looked for.
+        let mut clock = Clock { watch: Stopwatch::start(), before: Duration::ZERO, most: max_time };
+        let mut rescue = Rescue::of(&self.recovery, net).await?;
+        loop {
+            let ended = match rescue.failed.take() {
+                Some(error) => Err(error),
+                None => self.attempt(net, train, test, &mut clock, &mut rescue).await,
+            };
+            match ended {
+                Err(error) if rescue.helps(&error) => {
+                    self.recover(error, net, [Some(train), test], &mut rescue).await?;
+                }
+                result => return result,
+            }
         }
-        if max_steps == Some(0) {
-            return Err(Error::InvalidOption { option: "most steps", value: "0".to_owned(), want: "at least 1" });
-        }
-        let watch = Stopwatch::start();
+    }
+
+    /// A run from its start, or from where it was when the last device failed, to its end.
+    async fn attempt(
+        &mut self,
+        net: &mut Network,
+        train: &Dataset,
+        test: Option<&Dataset>,
+        clock: &mut Clock,
+        rescue: &mut Rescue,
+    ) -> Result<History> {
         let (record, is_best) = {
             let mut run = Training::open(self, net, train, test)?;
             if let Some(checkpoints) = &self.checkpoints {
@@ -69,22 +92,23 @@ impl Trainer<'_> {
                 run.test = test.map(Identity::of);
                 // Settings that could not be read again, such as infinite ones, are found before any work.
                 run.settings.check_storable()?;
-                checkpoints.open()?;
+                checkpoints.sweep();
             }
             let resumed = self.resumed.take().is_some();
-            let before = Duration::try_from_secs_f64(run.record.elapsed).unwrap_or_default();
-            let clock = Clock { watch, before, most: max_time };
+            if resumed {
+                clock.before = Duration::try_from_secs_f64(run.record.elapsed).unwrap_or_default();
+            }
+            let is_rescued = rescue.restore(&mut run);
             let (callback, checkpoints) = (&mut self.callback, self.checkpoints.clone());
-            let mut fit = Fit { run, clock, callback, checkpoints, since: Stopwatch::start(), is_best: false };
-            fit.until_it_ends(resumed).await?;
+            let mut fit = Fit { run, clock, callback, checkpoints, rescue, since: Stopwatch::start(), is_best: false };
+            fit.until_it_ends(resumed, is_rescued).await?;
             (std::mem::take(&mut fit.run.record), fit.is_best)
         };
         let (mut history, best_parameters, best_memory) = (record.history, record.best_parameters, record.best_memory);
         let best = record.best.best.map(|(epoch, _)| epoch);
         history.restored = best;
         if best.is_some() && !is_best {
-            net.set_parameters(&best_parameters)?;
-            net.remember(&best_memory, record.best_steps)?;
+            net.put(&best_parameters, &best_memory, record.best_steps)?;
         }
         if test.is_none() {
             // Costs are taken before each step, so only the parameters can tell that the last one was too large.
@@ -133,12 +157,16 @@ impl Fit<'_, '_, '_> {
     }
 
     /// Epoch after epoch, until something ends it.
-    async fn until_it_ends(&mut self, resumed: bool) -> Result<()> {
-        self.run.record.history.stop = None;
+    async fn until_it_ends(&mut self, resumed: bool, is_rescued: bool) -> Result<()> {
+        // What was rescued knows whether it had come to its end.
+        if !is_rescued {
+            self.run.record.history.stop = None;
+        }
         // What was saved at its end has nothing left to do.
-        if resumed && self.run.place.step == 0 {
+        if resumed && !is_rescued && self.run.place.step == 0 {
             self.run.record.history.stop = self.reason(None);
         }
+        self.rescue.begin(&self.run);
         while self.run.record.history.stop.is_none() {
             let Some(report) = self.epoch().await? else {
                 self.is_best = false;
@@ -152,6 +180,10 @@ impl Fit<'_, '_, '_> {
             // What was done of an epoch is no epoch: the run goes on within it, if it goes on.
             if report.steps == self.run.steps_per_epoch() {
                 self.save_after_epoch(&report, stop.is_some()).await?;
+                if self.rescue.is_due_after_epoch() {
+                    let rest = self.rest().await?;
+                    self.rescue.keep(rest);
+                }
             }
         }
         Ok(())
@@ -197,13 +229,13 @@ impl Fit<'_, '_, '_> {
             let most = until_save.map_or(left, |until| usize::try_from(until).unwrap_or(left).min(left));
             // A resumed run may have nothing left of its epoch, or no time.
             if most > 0 && !(self.run.place.step > 0 && self.clock.is_up()) {
-                let Self { run, clock, callback, checkpoints, since, .. } = self;
+                let Self { run, clock, callback, checkpoints, rescue, since, .. } = self;
                 let is_due = || checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_time(since.elapsed()));
                 let first = run.place.step;
                 let mut tell =
                     |event: Event<'_>| callback.as_mut().map_or(ControlFlow::Continue(()), |tell| tell(event));
                 let progress = |step| tell(Event::Progress { epoch, epochs, step: first + step, steps });
-                let walked = run.advance(most, || clock.is_up() || is_due(), progress).await?;
+                let walked = run.advance(most, || clock.is_up() || is_due() || rescue.is_due(), progress).await?;
                 self.run.place.seconds = before + watch.elapsed().saturating_sub(saving).as_secs_f64();
                 if walked.is_break() {
                     return Ok(None);
@@ -215,7 +247,14 @@ impl Fit<'_, '_, '_> {
                 break;
             }
             let pause = Stopwatch::start();
-            self.save().await?;
+            let since = self.since.elapsed();
+            let saves = |to: &Checkpoints| stops || to.within_epoch(self.run.place.steps, since);
+            if self.checkpoints.as_ref().is_some_and(saves) {
+                self.save().await?;
+            } else if self.rescue.is_due() {
+                let rest = self.rest().await?;
+                self.rescue.keep(rest);
+            }
             saving += pause.elapsed();
             if stops {
                 break;
@@ -254,9 +293,10 @@ impl Fit<'_, '_, '_> {
     /// Saves the run as it is.
     async fn save(&mut self) -> Result<()> {
         let Some(checkpoints) = self.checkpoints.clone() else { return Ok(()) };
-        let bytes = self.bytes().await?;
-        checkpoints.save(&bytes)?;
+        let rest = self.rest().await?;
+        checkpoints.save(&self.run.bytes_of(&rest)?)?;
         self.since = Stopwatch::start();
+        self.rescue.keep(rest);
         Ok(())
     }
 
@@ -271,7 +311,8 @@ impl Fit<'_, '_, '_> {
             }
             if record.kept.see(metric, 0.0, report) {
                 // Before the newest state, which says that it was done.
-                checkpoints.save_best(&self.bytes().await?)?;
+                let rest = self.rest().await?;
+                checkpoints.save_best(&self.run.bytes_of(&rest)?)?;
             }
         }
         if is_end || checkpoints.after_epoch(epoch, steps, self.since.elapsed()) {
@@ -280,8 +321,9 @@ impl Fit<'_, '_, '_> {
         Ok(())
     }
 
-    async fn bytes(&mut self) -> Result<Vec<u8>> {
+    /// The run as it is.
+    async fn rest(&mut self) -> Result<Rest> {
         self.run.record.elapsed = self.clock.elapsed().as_secs_f64();
-        self.run.to_bytes_async().await
+        self.run.rest().await
     }
 }

@@ -13,6 +13,10 @@ use crate::metrics::Evaluation;
 
 /// The longest file that is read: millions of epochs.
 const MOST_BYTES: u64 = 1 << 30;
+/// Columns of a CSV file, with those that are none of ours.
+const MOST_COLUMNS: usize = 1000;
+/// `1,1,1,1,1,1` and the end of the line.
+const SHORTEST_LINE: usize = 12;
 
 /// How an epoch went.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -66,6 +70,10 @@ pub struct History {
     /// [`EarlyStopping`](crate::EarlyStopping) or [`Trainer::keep_best`](crate::Trainer::keep_best) asked for the best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<usize>,
+    /// Whether the training rows were sent to the device mini-batch by mini-batch, since all of them together did not fit
+    /// ([`Device::with_data_memory`](crate::Device::with_data_memory)). The results are the same to the bit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub streamed: bool,
 }
 
 /// A column of the CSV file: its name, and its number in a report.
@@ -194,8 +202,16 @@ fn text_of(path: &Path) -> Result<String> {
 fn from_csv(text: &str) -> Result<Vec<EpochReport>, String> {
     let mut lines = text.lines();
     let head: Vec<&str> = lines.next().unwrap_or_default().split(',').map(str::trim).collect();
+    if head.len() > MOST_COLUMNS {
+        return Err(format!(
+            "its head has {} columns, more than the {MOST_COLUMNS} that a history may have",
+            head.len()
+        ));
+    }
     let place = |name: &str| head.iter().position(|column| *column == name);
-    let mut epochs = Vec::new();
+    // A line has six numbers at least. Grown as it is filled, it would be held twice.
+    let rows = lines.clone().filter(|line| !line.trim().is_empty()).count();
+    let mut epochs = Vec::with_capacity(rows.min(text.len() / SHORTEST_LINE + 1));
     for (number, line) in (2..).zip(lines) {
         if line.trim().is_empty() {
             continue;

@@ -1,29 +1,39 @@
 //! Training: epochs of mini-batches, what is reported of them, and when to stop.
 
+mod check;
+#[cfg(all(test, feature = "gpu", feature = "blocking", not(target_arch = "wasm32")))]
+mod faults;
 mod fit;
 mod history;
 mod pace;
+mod recovery;
+mod rescue;
 mod run;
 mod schedule;
+mod slices;
 mod state;
 mod stopping;
+mod verifying;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 pub use history::{EpochReport, History};
+pub use recovery::Recovery;
+pub(crate) use rescue::{gone, known};
 pub(crate) use run::report;
 pub use run::{Stepped, Training};
 pub use schedule::{Moment, Schedule, Span};
+use state::Position;
 pub(crate) use state::{Snapshot, TRAINING};
 pub use stopping::{EarlyStopping, Metric, Plateau, Slowed, StopReason, Watch};
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::{Checkpoints, Cost, Optimizer};
+use crate::{Checkpoints, Cost, Device, Optimizer};
 
 /// What a run of training reports while it goes on.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +52,18 @@ pub enum Event<'a> {
     },
     /// An epoch is done.
     Epoch(&'a EpochReport),
+    /// The device failed, and the run goes on with another, from the last state that was kept (see [`Recovery`]). What is done once
+    /// more is told once more.
+    Recovered {
+        /// What the device failed with.
+        error: &'a Error,
+        /// Where the network is now.
+        device: &'a Device,
+        /// The epoch in which the run goes on, from 1.
+        epoch: usize,
+        /// Mini-batches of it that are done.
+        step: usize,
+    },
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -67,6 +89,9 @@ type Callback<'a> = Box<dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a>;
 pub struct Trainer<'a> {
     pub(crate) settings: Settings,
     checkpoints: Option<Checkpoints>,
+    recovery: Recovery,
+    /// One step in so many is done on the CPU too.
+    verify_every: Option<u64>,
     /// The run that goes on.
     resumed: Option<Box<state::Resumed>>,
     callback: Option<Callback<'a>>,
@@ -92,10 +117,12 @@ pub(crate) struct Settings {
 
 impl std::fmt::Debug for Trainer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { settings, checkpoints, resumed, callback } = self;
+        let Self { settings, checkpoints, recovery, verify_every, resumed, callback } = self;
         f.debug_struct("Trainer")
             .field("settings", settings)
             .field("checkpoints", checkpoints)
+            .field("recovery", recovery)
+            .field("verify_every", verify_every)
             .field("resumed", &resumed.is_some())
             .field("callback", &callback.is_some())
             .finish()
@@ -129,6 +156,9 @@ impl std::fmt::Display for Trainer<'_> {
         }
         if let Some(time) = max_time {
             write!(f, "\nat most         {time:?}")?;
+        }
+        if let Some(every) = self.verify_every {
+            write!(f, "\nverifies        one step in {every} against the CPU")?;
         }
         Ok(())
     }
@@ -183,7 +213,8 @@ impl<'a> Trainer<'a> {
             max_steps: None,
             max_time: None,
         };
-        Self { settings, checkpoints: None, resumed: None, callback: None }
+        let recovery = Recovery::default();
+        Self { settings, checkpoints: None, recovery, verify_every: None, resumed: None, callback: None }
     }
 
     /// How many times to go through the data; at least 1.
@@ -307,6 +338,33 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Does every `steps`-th step of the run on the CPU too, from the same parameters and the same memory of the optimiser, and ends
+    /// training with [`Error::WrongStep`](crate::Error::WrongStep) where the device is further off than rounding allows. For a device
+    /// that one does not trust, or that may fail on the way: a driver's fault, bad memory, a chip that is too hot. `steps` is at least 1.
+    ///
+    /// The bits of the run are the same with and without. Such a step costs a read of all that the plan has on the device but the data,
+    /// before the step and after it, and the step by plain loops in `f64` on one core of the CPU: about 10 ns a multiplication, so that
+    /// 784-30-10 with 10 rows takes some 10 ms. The data set is held in the host's memory once more, four bytes a number or byte quad (of
+    /// one that is streamed, as many rows as one of its two buffers has), and 32 bytes for each number that the plan has besides.
+    /// [`Training::step_for`] takes that time too, in the call after the device is done.
+    ///
+    /// It is no part of what a checkpoint stores: it is said again when a run is resumed.
+    ///
+    /// ```
+    /// use wgrad::{Activation, Cost, Device, Network, Sgd, Trainer, data};
+    /// # #[cfg(feature = "blocking")] {
+    /// let digits = data::synthetic_digits(200, 1)?;
+    /// let mut net = Network::new(784).dense(10, Activation::Sigmoid).build(&Device::auto()?)?;
+    /// Trainer::new(Cost::Quadratic, Sgd::new(1.0)).epochs(2).verify_every(10).fit(&mut net, &digits, None)?;
+    /// # }
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn verify_every(mut self, steps: u64) -> Self {
+        self.verify_every = Some(steps);
+        self
+    }
+
     /// Every metric that is watched.
     fn watched(&self) -> impl Iterator<Item = Metric> {
         let Settings { early_stopping, plateau, keep_best, .. } = &self.settings;
@@ -317,13 +375,16 @@ impl<'a> Trainer<'a> {
 
     /// Starts a run that the caller advances a little at a time, with [`Training::step_for`]. It has no end of its own: the number
     /// of epochs and of steps matter to the schedule alone, and when to stop is the caller's to say, if it likes with a
-    /// [`Watch`]. There are no held-out data, so that a [`Plateau`] can only watch the training rows.
+    /// [`Watch`]. There are no held-out data, so that a [`Plateau`] can only watch the training rows. The run goes on by itself when its
+    /// device fails ([`recovery`](Self::recovery)); one that is lost already when the run is started is an error.
     ///
     /// # Errors
-    /// Those of [`fit`](Self::fit_async) before anything is trained.
+    /// Those of [`check`](Self::check); [`Error::Limit`](crate::Error::Limit) and [`Error::OutOfMemory`](crate::Error::OutOfMemory);
+    /// what the device reports.
     pub fn start<'n>(&self, net: &'n mut Network, train: &Dataset) -> Result<Training<'n>> {
         let mut run = Training::open(self, net, train, None)?;
         run.train = Some(state::Identity::of(train));
+        run.with_recovery(self, train);
         Ok(run)
     }
 }
@@ -332,7 +393,7 @@ impl<'a> Trainer<'a> {
 mod tests {
     use super::*;
     use crate::kernel::Element;
-    use crate::{Activation, Device, Sgd};
+    use crate::{Activation, Sgd};
 
     /// The slot that the next buffer gets after a run with this callback.
     #[allow(clippy::unwrap_used, reason = "a test")]

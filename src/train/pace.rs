@@ -21,14 +21,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(settings: &Settings, steps_per_epoch: usize) -> Result<Self> {
-        settings.optimizer.check()?;
-        settings.schedule.check()?;
-        if let Some(plateau) = &settings.plateau {
-            plateau.check()?;
-        }
+    /// For settings that [`Trainer::check`](super::Trainer::check) has passed.
+    pub(super) fn new(settings: &Settings, steps_per_epoch: usize) -> Self {
         let all = (settings.epochs as u64).saturating_mul(steps_per_epoch as u64);
-        Ok(Self {
+        Self {
             optimizer: settings.optimizer,
             schedule: settings.schedule.clone(),
             plateau: settings.plateau,
@@ -36,7 +32,7 @@ impl Pace {
             slowest: false,
             steps_per_epoch,
             steps: all.min(settings.max_steps.unwrap_or(u64::MAX)),
-        })
+        }
     }
 
     /// The factor on the learning rate of a step of an epoch, both counted from 0.
@@ -60,6 +56,14 @@ impl Pace {
                 let (option, value) =
                     ("factor of the schedule", format!("{factor} in epoch {}, step {}", epoch + 1, step + 1));
                 return Err(Error::InvalidOption { option, value, want: "finite and at least 0" });
+            }
+            // A factor of the largest numbers makes an infinite rate of any other.
+            if !self.optimizer.eta_times(factor).is_finite() {
+                let (option, value) = (
+                    "learning rate",
+                    format!("infinite in epoch {}, step {}, by a factor of {factor}", epoch + 1, step + 1),
+                );
+                return Err(Error::InvalidOption { option, value, want: "finite: the schedule's factor is too large" });
             }
             hyper.extend(self.optimizer.hyper(taken + step as u64 + 1, factor));
         }

@@ -7,17 +7,25 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::pace::Pace;
-use super::state::{Identity, Position, Record, Resumed};
+use super::slices::Slices;
+use super::state::{Identity, Position, Record, Rest, Resumed};
+use super::verifying::Verifying;
 use super::{EpochReport, Settings, Trainer};
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
+use crate::feed::Feed;
 use crate::metrics::{self, Metrics};
 use crate::network::Network;
 use crate::plan::{Dropout, Goal, Request};
-use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch, Words};
+use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch};
 
 /// A run that its caller advances a little at a time: for programs with a loop of their own, such as a game with four
 /// milliseconds a frame. [`Trainer::start`] makes it.
+///
+/// When its GPU fails it goes on by itself, as [`Recovery`](super::Recovery) says of a whole run, and ends with the same bits; here too no
+/// call waits for a GPU. A call finds the failure, each try of another device is within a call, the pause between two tries goes by
+/// while calls do nothing, and [`Stepped::recovered`] says that the run is on another one. To ask for a device and to upload the
+/// data takes some tenths of a second, and the kernels are compiled anew.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,9 +49,9 @@ use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch, Words};
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub struct Training<'n> {
-    net: &'n mut Network,
+    pub(super) net: &'n mut Network,
     batches: Batches,
-    training: Resident,
+    pub(super) training: Resident,
     held_out: Option<HeldOut>,
     pub(super) settings: Settings,
     pub(super) pace: Pace,
@@ -60,6 +68,9 @@ pub struct Training<'n> {
     per_step: Option<f64>,
     in_flight: Option<(usize, Later<Duration>)>,
     scores: Option<Later<Scores>>,
+    pub(super) verifying: Option<Verifying>,
+    /// For a run in slices: what it goes on with when its device fails.
+    pub(super) slices: Option<Box<Slices>>,
 }
 
 /// Data that are only looked at.
@@ -71,9 +82,9 @@ struct HeldOut {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-type Later<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+pub(super) type Later<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 #[cfg(target_arch = "wasm32")]
-type Later<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
+pub(super) type Later<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
 
 /// What [`Training::step_for`] did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,6 +93,9 @@ pub struct Stepped {
     pub steps: usize,
     /// The report of an epoch, once all of it is done and its costs have arrived; every epoch is reported once.
     pub epoch: Option<EpochReport>,
+    /// The device had failed, and the run is on another since this call, as it was when its state was last kept
+    /// ([`Recovery`](super::Recovery)). Steps since then are done once more.
+    pub recovered: bool,
 }
 
 impl std::fmt::Debug for Training<'_> {
@@ -99,15 +113,24 @@ impl std::fmt::Debug for Training<'_> {
 /// Gives the buffers of the data back, also when a future of `fit_async` is dropped on its way.
 impl Drop for Training<'_> {
     fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<'n> Training<'n> {
+    pub(super) fn close(&mut self) {
         let engine = self.net.parts().0;
         self.training.close(engine);
         if let Some(held_out) = &mut self.held_out {
             held_out.resident.close(engine);
         }
     }
-}
 
-impl<'n> Training<'n> {
+    /// Nothing of the epoch at its place is on the device.
+    pub(super) fn begin_again(&mut self) {
+        (self.begun, self.per_step, self.in_flight, self.scores) = (false, None, None, None);
+    }
+
     /// Checks what was asked for, uploads the data, and prepares the plans.
     pub(crate) fn open(
         trainer: &Trainer<'_>,
@@ -115,24 +138,12 @@ impl<'n> Training<'n> {
         train: &Dataset,
         test: Option<&Dataset>,
     ) -> Result<Self> {
+        trainer.check(net, train, test)?;
         let settings = &trainer.settings;
         let batches = Batches::new(train.len(), settings.batch_size, settings.seed)?;
-        let mut pace = Pace::new(settings, train.len().div_ceil(settings.batch_size))?;
-        if let Some(stopping) = &settings.early_stopping {
-            stopping.check()?;
-        }
+        let mut pace = Pace::new(settings, train.len().div_ceil(settings.batch_size));
         let cost = settings.cost;
-        net.fits("fit: training", train)?;
-        net.goes_with(cost)?;
-        train.suits("fit: training", cost)?;
-        train.check_weights("fit: training")?;
-        cost.check_smoothing(settings.smoothing)?;
-        if let Some(test) = test {
-            test.suits("fit: held-out", cost)?;
-            net.fits("fit: held-out", test)?;
-        }
         let goal = test.map(|test| metrics::goal(test, cost, false));
-        trainer.watched().try_for_each(|metric| metric.check(goal, net.outputs()))?;
         // A mini-batch has no use for more rows than there are.
         let rows = settings.batch_size.min(train.len());
         let (mut place, mut record, mut carried) = (Position::default(), Record::default(), Vec::new());
@@ -146,8 +157,9 @@ impl<'n> Training<'n> {
             }
         }
         net.prepare(settings.optimizer)?;
-        let words = Words::to_train(train, cost, settings.smoothing);
-        let training = resident(net, Goal::Train, settings, &words, train.len(), Some(rows))?;
+        let feed = Feed::to_train(train, cost, settings.smoothing);
+        let training = resident(net, Goal::Train, settings, &feed, Some(rows))?;
+        record.history.streamed = training.is_streamed();
         let mut run = Self {
             net,
             batches,
@@ -164,17 +176,34 @@ impl<'n> Training<'n> {
             per_step: None,
             in_flight: None,
             scores: None,
+            verifying: None,
+            slices: None,
         };
+        if let Some(every) = trainer.verify_every {
+            run.verifying = Some(Verifying::new(run.net, &run.training, &run.settings, &feed, every)?);
+        }
         if let (Some(test), Some(goal)) = (test, goal) {
-            let resident = resident(run.net, goal, settings, &Words::of(test), test.len(), None)?;
+            let resident = resident(run.net, goal, settings, &Feed::of(test), None)?;
             run.held_out = Some(HeldOut { resident, rows: test.len(), spread: metrics::spread(test, goal) });
         }
         Ok(run)
     }
 
+    /// On from where this run came to, in the place of where it begins.
+    pub(super) fn go_on(&mut self, rest: &Rest) {
+        let Rest { net: _, place, record, slowed, slowest, scores } = rest;
+        (self.place, self.record, self.carried) = (*place, record.clone(), scores.clone());
+        (self.pace.slowed, self.pace.slowest) = (*slowed, *slowest);
+    }
+
+    /// Scores of the epoch's first steps, where these were done elsewhere.
+    pub(super) fn carried(&self) -> &[u32] {
+        &self.carried
+    }
+
     /// Does the next `most` steps of the epoch, or as many as there are before `is_up`, and at least one submission; `Break` if
-    /// `progress`, which is told how many are done, ended it.
-    pub(super) async fn advance(
+    /// `progress`, which is told how many are done, ended it. None of them is verified.
+    pub(super) async fn walk(
         &mut self,
         most: usize,
         is_up: impl Fn() -> bool,
@@ -258,11 +287,25 @@ impl<'n> Training<'n> {
     /// The results are those of [`Trainer::fit_async`], bit for bit, whatever the budgets.
     ///
     /// # Errors
-    /// [`Error::Diverged`] with the report that shows it; what the device reports.
+    /// [`Error::Diverged`] with the report that shows it; [`Error::NotRecovered`] where the device failed and the run could not go on with
+    /// another: it is on the CPU backend then, as it was when its state was last kept, to be saved
+    /// ([`to_bytes`](Self::to_bytes_async)), or to go on there by further calls; [`Error::ParametersLost`] where nothing was kept yet; what the
+    /// device reports.
     pub fn step_for(&mut self, budget: Duration) -> Result<Stepped> {
-        let mut stepped = Stepped { steps: 0, epoch: None };
+        let Some(mut slices) = self.slices.take() else { return self.step(budget) };
+        let stepped = self.step_or_go_on(budget, &mut slices);
+        self.slices = Some(slices);
+        stepped
+    }
+
+    /// As [`step_for`](Self::step_for), on this device.
+    pub(super) fn step(&mut self, budget: Duration) -> Result<Stepped> {
+        let mut stepped = Stepped { steps: 0, epoch: None, recovered: false };
         let watch = Stopwatch::start();
         loop {
+            if !self.is_verified()? {
+                return Ok(stepped);
+            }
             if let Some((steps, mut done)) = self.in_flight.take() {
                 match at_once(&mut done) {
                     Some(took) => self.note(steps, took?),
@@ -304,7 +347,11 @@ impl<'n> Training<'n> {
         self.begin()?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough number of steps")]
         let fits = self.per_step.map_or(1, |step| (budget.as_secs_f64() / step) as usize);
-        let count = fits.clamp(1, MOST_STEPS).min(steps - self.place.step);
+        let left = steps - self.place.step;
+        let count = fits.clamp(1, MOST_STEPS).min(left).min(self.until_verified());
+        if count == 0 && left > 0 {
+            self.verify_step()?;
+        }
         if count > 0 {
             let (engine, counted) = self.net.parts_and_steps();
             let watch = Stopwatch::start();
@@ -326,7 +373,7 @@ impl<'n> Training<'n> {
         if self.place.step == steps {
             self.scores = Some(self.scores());
         }
-        Ok(count)
+        Ok(if left > 0 { count.max(1) } else { 0 })
     }
 
     /// Learns from how long some steps took.
@@ -353,7 +400,7 @@ impl<'n> Training<'n> {
 }
 
 /// What a future has if it is ready now.
-fn at_once<T>(future: &mut Later<T>) -> Option<Result<T>> {
+pub(super) fn at_once<T>(future: &mut Later<T>) -> Option<Result<T>> {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => Some(result),
         Poll::Pending => None,
@@ -379,26 +426,25 @@ pub(crate) fn report(epoch: usize, steps: usize, seconds: f64, scores: &Scores, 
 
 /// The data set on the network's device, with the plan that walks through it, so many rows at a time, or as many as an
 /// evaluation takes.
-fn resident(
+pub(super) fn resident(
     net: &mut Network,
     goal: Goal,
     settings: &Settings,
-    words: &Words,
-    len: usize,
+    feed: &Feed,
     rows: Option<usize>,
 ) -> Result<Resident> {
     let layers = net.layers().to_vec();
     let update = settings.optimizer.update();
     let (rates, seed) = (net.dropout().rates.to_vec(), net.dropout().seed);
     let dropout = Dropout { rates: &rates, seed };
-    let emphasis = words.emphasis;
-    let request = net.request(goal, settings.cost, words.source, 1);
+    let emphasis = feed.emphasis;
+    let request = net.request(goal, settings.cost, feed.source, 1);
     let mut request = Request { layers: &layers, update, dropout, emphasis, ..request };
     request.rows = rows.unwrap_or(request.rows);
     let kind = net.kind(&request);
     if rows.is_none() {
-        request.rows = session::evaluation_rows(kind, &request, len);
+        request.rows = session::evaluation_rows(kind, &request, feed);
     }
     let (engine, shared) = net.parts();
-    Resident::open(engine, kind, &request, shared, words)
+    Resident::open(engine, kind, &request, shared, feed)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::problems::Problems;
 
 /// Where in a run a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,36 +261,44 @@ impl Schedule {
 
     /// Refuses numbers that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
+        let mut problems = Problems::default();
         match &self.0 {
-            Kind::Constant | Kind::Custom(Some(_)) => Ok(()),
+            Kind::Constant | Kind::Custom(Some(_)) => {}
             Kind::Custom(None) => {
                 let want = "given again with Trainer::schedule, since no file holds a function";
-                refuse(true, "schedule of the resumed run", "a function", want)
+                problems.see(refuse(true, "schedule of the resumed run", "a function", want));
             }
             Kind::Step { every, by } | Kind::Exponential { every, by } => {
-                every.check()?;
-                refuse(!(*by > 0.0 && by.is_finite()), "factor of the schedule", &by.to_string(), "finite and above 0")
+                problems.see(every.check());
+                let (bad, what) = (!(*by > 0.0 && by.is_finite()), "factor of the schedule");
+                problems.see(refuse(bad, what, &by.to_string(), "finite and above 0"));
             }
             Kind::Cosine { period, growth, least } => {
-                period.check()?;
-                let what = "growth of the schedule's periods";
-                refuse(!(*growth >= 1.0 && growth.is_finite()), what, &growth.to_string(), "finite and at least 1")?;
-                let what = "least factor of the schedule";
-                refuse(!(0.0..=1.0).contains(least), what, &least.to_string(), "from 0 to 1")
+                problems.see(period.check());
+                let (bad, what) = (!(*growth >= 1.0 && growth.is_finite()), "growth of the schedule's periods");
+                problems.see(refuse(bad, what, &growth.to_string(), "finite and at least 1"));
+                let (bad, what) = (!(0.0..=1.0).contains(least), "least factor of the schedule");
+                problems.see(refuse(bad, what, &least.to_string(), "from 0 to 1"));
             }
             Kind::OneCycle { rise, start, end } => {
-                refuse(!(0.0..=1.0).contains(rise), "rise of the one-cycle", &rise.to_string(), "from 0 to 1")?;
+                let bad = !(0.0..=1.0).contains(rise);
+                problems.see(refuse(bad, "rise of the one-cycle", &rise.to_string(), "from 0 to 1"));
                 for (what, factor) in [("start of the one-cycle", start), ("end of the one-cycle", end)] {
-                    refuse(!(*factor >= 0.0 && factor.is_finite()), what, &factor.to_string(), "finite, at least 0")?;
+                    let bad = !(*factor >= 0.0 && factor.is_finite());
+                    problems.see(refuse(bad, what, &factor.to_string(), "finite, at least 0"));
                 }
-                Ok(())
             }
-            Kind::WarmUp { over, then } => over.check().and_then(|()| then.check()),
+            Kind::WarmUp { over, then } => {
+                problems.see(over.check());
+                problems.see(then.check());
+            }
             Kind::Then { first, over, then } => {
-                over.check()?;
-                first.check().and_then(|()| then.check())
+                problems.see(over.check());
+                problems.see(first.check());
+                problems.see(then.check());
             }
         }
+        problems.end()
     }
 }
 
@@ -309,12 +318,19 @@ fn since_restart(mut t: f64, mut period: f64, growth: f64) -> (f64, f64) {
     if growth <= 1.0 {
         return (t % period, period);
     }
-    // Each period is longer than the one before: there are few.
-    while t >= period {
+    // Each period is longer than the one before, so that there are few; but not where growth is next to nothing.
+    const FEW: usize = 1000;
+    for _ in 0..FEW {
+        let Some(std::cmp::Ordering::Greater | std::cmp::Ordering::Equal) = t.partial_cmp(&period) else {
+            return (t, period);
+        };
         t -= period;
         period *= growth;
     }
-    (t, period)
+    let n = (libm::log1p(t * (growth - 1.0) / period) / libm::log1p(growth - 1.0)).floor();
+    let last = period * libm::pow(growth, n);
+    let began = (last - period) / (growth - 1.0);
+    ((t - began).max(0.0).min(last), last)
 }
 
 /// A moment of what starts after `n` steps.

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::run::Training;
+use super::recovery::Recovery;
+use super::run::{Later, Training};
 use super::stopping::{Slowed, Watch};
 use super::{History, Metric, Settings, Trainer};
 use crate::checkpoint::{self, BYTES, Tensors, Writer};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::network::{Network, Stored, at_path, check_parameters};
+use crate::network::{AtRest, Network, Stored, at_path, check_parameters};
 use crate::{Device, Optimizer};
 
 /// The tensor that has the text of [`State`].
@@ -83,7 +84,19 @@ impl Identity {
     }
 }
 
-/// A run at rest, with its network.
+/// All of a run that changes while it goes on.
+#[derive(Debug, Clone)]
+pub(super) struct Rest {
+    pub(super) net: AtRest,
+    pub(super) place: Position,
+    pub(super) record: Record,
+    pub(super) slowed: Slowed,
+    pub(super) slowest: bool,
+    /// Cost and right answers of each step of the epoch under way.
+    pub(super) scores: Vec<u32>,
+}
+
+/// A run at rest, with its network, as a file has it.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) network: Stored,
@@ -112,9 +125,22 @@ const fn arenas(optimizer: Optimizer) -> &'static [&'static str] {
     }
 }
 
+/// What an optimiser remembers, if it can have come to that: a mean of squares, `v`, is not below 0, and nothing is NaN.
+fn remembered(name: &str, arena: Vec<f32>) -> Result<Vec<f32>, String> {
+    let least = if name.ends_with("v.") { 0.0 } else { f32::NEG_INFINITY };
+    match arena.iter().position(|&x| x.is_nan() || x < least) {
+        Some(at) => Err(format!("number {at} of '{name}' is {}, which no optimiser remembers", arena[at])),
+        None => Ok(arena),
+    }
+}
+
 impl Snapshot {
     /// The bytes of a checkpoint.
-    pub(super) fn write(&self) -> Result<Vec<u8>, String> {
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.write().map_err(|problem| Error::file(BYTES, problem))
+    }
+
+    fn write(&self) -> Result<Vec<u8>, String> {
         let Self { network, parameters, state, memory, scores } = self;
         check_parameters(parameters)?;
         let layers = network.layers()?;
@@ -150,14 +176,14 @@ impl Snapshot {
         check_parameters(&parameters)?;
         let mut memory = Vec::new();
         for name in arenas(state.settings.optimizer) {
-            memory.extend(checkpoint::take_arena(&mut tensors, name, &layers)?);
+            memory.extend(remembered(name, checkpoint::take_arena(&mut tensors, name, &layers)?)?);
         }
         if state.record.best.best.is_some() {
             state.record.best_parameters = checkpoint::take_arena(&mut tensors, "best.", &layers)?;
             check_parameters(&state.record.best_parameters)?;
             for name in arenas(state.settings.optimizer) {
                 let arena = checkpoint::take_arena(&mut tensors, &format!("best.{name}"), &layers)?;
-                state.record.best_memory.extend(arena);
+                state.record.best_memory.extend(remembered(name, arena)?);
             }
         }
         let step = state.place.step;
@@ -236,36 +262,67 @@ impl State {
     }
 }
 
-impl Training<'_> {
-    /// The run as it is, after all that was handed to the device.
-    pub(super) async fn snapshot(&mut self) -> Result<Snapshot> {
+impl Rest {
+    /// What a file says of this run of this network.
+    pub(super) fn snapshot(
+        &self,
+        network: &Network,
+        settings: &Settings,
+        [train, test]: [Option<Identity>; 2],
+    ) -> Result<Snapshot> {
         let Position { epoch, step, .. } = self.place;
-        let score_words = (step > 0).then(|| self.score_words());
-        let scores = match score_words {
-            Some(words) => words.await?.into_iter().map(f32::from_bits).collect(),
-            None => Vec::new(),
-        };
+        let scores: Vec<f32> = self.scores.iter().copied().map(f32::from_bits).collect();
         let (costs, _): (&[[f32; 2]], _) = scores.as_chunks();
         if let Some((at, [cost, _])) = costs.iter().enumerate().find(|(_, [cost, _])| !cost.is_finite()) {
             return Err(Error::Diverged { epoch: epoch + 1, step: at + 1, cost: *cost });
         }
-        let parameters = self.network().parameters_async().await?;
-        if !parameters.iter().all(|w| w.is_finite()) {
+        if !self.net.is_finite() {
             return Err(Error::Diverged { epoch: epoch + 1, step, cost: f32::NAN });
         }
-        let memory = self.network().memory_async().await?;
+        let AtRest { parameters, memory, taken, .. } = self.net.clone();
         let state = State {
-            settings: self.settings.clone(),
+            settings: settings.clone(),
             place: self.place,
-            optimizer: self.settings.optimizer.name().to_owned(),
-            optimizer_steps: self.network().optimizer_steps(),
-            slowed: self.pace.slowed,
-            slowest: self.pace.slowest,
+            optimizer: settings.optimizer.name().to_owned(),
+            optimizer_steps: taken,
+            slowed: self.slowed,
+            slowest: self.slowest,
             record: self.record.clone(),
-            train: self.train.ok_or_else(|| Error::file(BYTES, "the data of this run are not known"))?,
-            test: self.test,
+            train: train.ok_or_else(|| Error::file(BYTES, "the data of this run are not known"))?,
+            test,
         };
-        Ok(Snapshot { network: Stored::of(self.network()), parameters, state, memory, scores })
+        Ok(Snapshot { network: Stored::of(network), parameters, state, memory, scores })
+    }
+}
+
+impl Training<'_> {
+    /// The run as it is, after all that was handed to the device.
+    pub(super) async fn rest(&mut self) -> Result<Rest> {
+        // While there is no device, it is what it will go on from.
+        if let Some(kept) = self.slices.as_ref().and_then(|slices| slices.kept()) {
+            return Ok(kept.clone());
+        }
+        self.rest_later().await
+    }
+
+    /// As [`rest`](Self::rest): it is asked for now.
+    pub(super) fn rest_later(&mut self) -> Later<Rest> {
+        let scores = (self.place.step > 0).then(|| self.score_words());
+        let net = self.network().at_rest_async();
+        let rest = self.rest_with(AtRest::default(), Vec::new());
+        Box::pin(async move {
+            let scores = match scores {
+                Some(words) => words.await?,
+                None => Vec::new(),
+            };
+            Ok(Rest { net: net.await?, scores, ..rest })
+        })
+    }
+
+    /// As [`rest`](Self::rest), where the host has the numbers.
+    pub(super) fn rest_with(&self, net: AtRest, scores: Vec<u32>) -> Rest {
+        let (place, record) = (self.place, self.record.clone());
+        Rest { net, place, record, slowed: self.pace.slowed, slowest: self.pace.slowest, scores }
     }
 
     /// The run, with its network, as the bytes of a checkpoint: what [`Trainer::resume`] goes on with. It can be taken at any
@@ -274,7 +331,13 @@ impl Training<'_> {
     /// # Errors
     /// [`Error::Diverged`] if the parameters are no numbers any more; what the device reports.
     pub async fn to_bytes_async(&mut self) -> Result<Vec<u8>> {
-        self.snapshot().await?.write().map_err(|problem| Error::file(BYTES, problem))
+        let rest = self.rest().await?;
+        self.bytes_of(&rest)
+    }
+
+    /// What it was at rest, as the bytes of a checkpoint.
+    pub(super) fn bytes_of(&self, rest: &Rest) -> Result<Vec<u8>> {
+        rest.snapshot(self.network(), &self.settings, [self.train, self.test])?.to_bytes()
     }
 
     /// Writes [`to_bytes`](Self::to_bytes_async) to a file, of which there is always a whole one, as with
@@ -334,8 +397,8 @@ impl Trainer<'_> {
     /// schedules, early stopping, and the history but for its times. On another device it continues with the same state, and other
     /// roundings. A run that had come to its end ends again at once, unless it is given more, as by [`epochs`](Self::epochs).
     ///
-    /// All settings come from the file, and can be changed. Three things cannot be stored, and are given again where they are
-    /// wanted: [`on_event`](Self::on_event), [`checkpoints`](Self::checkpoints), and a [`Schedule::custom`](crate::Schedule::custom),
+    /// All settings come from the file, and can be changed. Four things cannot be stored, and are given again where they are
+    /// wanted: [`on_event`](Self::on_event), [`checkpoints`](Self::checkpoints), [`recovery`](Self::recovery), and a [`Schedule::custom`](crate::Schedule::custom),
     /// without which the run does not start.
     ///
     /// ```
@@ -384,6 +447,24 @@ impl Trainer<'_> {
         self.resumed.as_ref().map(|resumed| (resumed.state.place.epoch, resumed.state.place.step))
     }
 
+    /// The trainer of a run that others began: it goes on after so many whole epochs, of which this is the history.
+    pub(crate) fn going_on(mut self, net: &Network, data: &Dataset, history: History, epochs: usize) -> Self {
+        let steps = data.len().div_ceil(self.settings.batch_size.max(1));
+        let state = State {
+            settings: self.settings.clone(),
+            place: Position { epoch: epochs, steps: (epochs * steps) as u64, ..Position::default() },
+            optimizer: self.settings.optimizer.name().to_owned(),
+            optimizer_steps: net.optimizer_steps(),
+            slowed: Slowed::default(),
+            slowest: false,
+            record: Record { history, ..Record::default() },
+            train: Identity::of(data),
+            test: None,
+        };
+        self.resumed = Some(Box::new(Resumed { state, scores: Vec::new() }));
+        self
+    }
+
     fn of(snapshot: Snapshot, device: &Device) -> Result<(Network, Self)> {
         let Snapshot { network, parameters, state, memory, scores } = snapshot;
         let mut net = network.build(&parameters, device)?;
@@ -392,6 +473,7 @@ impl Trainer<'_> {
         let scores = scores.into_iter().map(f32::to_bits).collect();
         let settings = state.settings.clone();
         let resumed = Some(Box::new(Resumed { state, scores }));
-        Ok((net, Self { settings, checkpoints: None, resumed, callback: None }))
+        let recovery = Recovery::default();
+        Ok((net, Self { settings, checkpoints: None, recovery, verify_every: None, resumed, callback: None }))
     }
 }

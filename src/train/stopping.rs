@@ -6,6 +6,7 @@ use super::EpochReport;
 use crate::activation::by_name;
 use crate::error::{Error, Result};
 use crate::plan::Goal;
+use crate::problems::Problems;
 
 /// A number of an [`EpochReport`] that can be watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -133,17 +134,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Takes an epoch in, and says whether it was better than the best by more than `min_change`.
+    /// Takes an epoch in, and says whether it was better than the best by more than `min_change`. What is NaN is never better.
     pub fn see(&mut self, metric: Metric, min_change: f64, report: &EpochReport) -> bool {
         let Some(value) = metric.of(report) else { return false };
-        let better = self.best.is_none_or(|(_, best)| {
-            let gain = if metric.rises() { value - best } else { best - value };
-            gain > min_change
-        });
+        let gain = |best| if metric.rises() { value - best } else { best - value };
+        // NaN must not become the best: nothing would be better ever after.
+        let better = !value.is_nan() && self.best.is_none_or(|(_, best)| gain(best) > min_change);
         if better {
             *self = Self { best: Some((report.epoch, value)), waited: 0 };
         } else {
-            self.waited += 1;
+            // It is public, and a file has it.
+            self.waited = self.waited.saturating_add(1);
         }
         better
     }
@@ -285,20 +286,17 @@ impl Plateau {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        check_waiting("patience of the plateau", self.patience, self.min_change)?;
+        let mut problems = Problems::default();
+        problems.see(check_waiting("patience of the plateau", self.patience, self.min_change));
         if !(self.by > 0.0 && self.by < 1.0) {
-            let value = self.by.to_string();
-            return Err(Error::InvalidOption { option: "factor of the plateau", value, want: "above 0 and below 1" });
+            let (option, value) = ("factor of the plateau", self.by.to_string());
+            problems.see::<()>(Err(Error::InvalidOption { option, value, want: "above 0 and below 1" }));
         }
         if !(self.least > 0.0 && self.least <= 1.0) {
-            let value = self.least.to_string();
-            return Err(Error::InvalidOption {
-                option: "least factor of the plateau",
-                value,
-                want: "above 0, at most 1",
-            });
+            let (option, value) = ("least factor of the plateau", self.least.to_string());
+            problems.see::<()>(Err(Error::InvalidOption { option, value, want: "above 0, at most 1" }));
         }
-        Ok(())
+        problems.end()
     }
 
     /// Takes an epoch in, and says whether the run is to end.
@@ -313,14 +311,15 @@ impl Plateau {
 }
 
 fn check_waiting(option: &'static str, patience: usize, min_change: f64) -> Result<()> {
+    let mut problems = Problems::default();
     if patience == 0 {
-        return Err(Error::InvalidOption { option, value: "0".to_owned(), want: "at least 1" });
+        problems.see::<()>(Err(Error::InvalidOption { option, value: "0".to_owned(), want: "at least 1" }));
     }
     if !(min_change >= 0.0 && min_change.is_finite()) {
-        let value = min_change.to_string();
-        return Err(Error::InvalidOption { option: "least change that counts", value, want: "finite and at least 0" });
+        let (option, value) = ("least change that counts", min_change.to_string());
+        problems.see::<()>(Err(Error::InvalidOption { option, value, want: "finite and at least 0" }));
     }
-    Ok(())
+    problems.end()
 }
 
 /// Why a run ended.

@@ -1,5 +1,7 @@
 //! The one comparison of a result with the reference, and the one formula of its tolerance.
 
+use serde::Serialize;
+
 use super::tracked::{SMALLEST_K, Tracked};
 use crate::kernel::{Kernel, Params, SQUARES};
 
@@ -17,6 +19,7 @@ pub fn bound(terms: u64, want: &Tracked) -> f64 {
 pub(crate) fn terms(kernel: Kernel, p: &Params) -> u64 {
     match kernel {
         Kernel::Softmax | Kernel::CostValue | Kernel::OutputError => u64::from(p.outputs),
+        Kernel::OutputLayer => u64::from(p.inputs) + u64::from(p.outputs),
         Kernel::Tally | Kernel::Residuals => u64::from(p.rows),
         // The sum before it may have been cut, or not.
         Kernel::DenseUpdate => u64::from(p.rows),
@@ -24,14 +27,17 @@ pub(crate) fn terms(kernel: Kernel, p: &Params) -> u64 {
         Kernel::ClipGradients => SQUARES.into(),
         Kernel::MaxNorm => u64::from(p.inputs),
         // Every sum of its steps, one after another.
-        Kernel::Persistent => u64::from(p.count) * u64::from(p.k_end) * u64::from(p.rows + p.inputs + p.outputs),
-        _ if kernel.sum_length(p).is_some() => u64::from(p.k_end - p.k_begin),
+        Kernel::Persistent => {
+            let widths = [p.rows, p.inputs, p.outputs].into_iter().map(u64::from).sum::<u64>();
+            (u64::from(p.count) * u64::from(p.k_end)).saturating_mul(widths)
+        }
+        _ if kernel.sum_length(p).is_some() => u64::from(p.k_end.saturating_sub(p.k_begin)),
         _ => 1,
     }
 }
 
 /// The worst element of a comparison, and how many there were.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Worst {
     /// Elements compared.
     pub elements: u64,
@@ -48,6 +54,9 @@ pub struct Worst {
 }
 
 impl Worst {
+    /// Of no elements at all.
+    pub(super) const NOTHING: Self = Self { elements: 0, ratio: 0.0, index: 0, got: 0.0, want: 0.0, bound: 0.0 };
+
     /// Takes one more element in. A NaN on either side fails, as does an infinity.
     pub fn add(&mut self, index: usize, got: f64, want: f64, bound: f64) {
         self.elements += 1;

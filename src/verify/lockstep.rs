@@ -14,7 +14,7 @@ use crate::backend::{Engine, Prepared, Slot, slots};
 use crate::cpu::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Element, Kernel};
-use crate::plan::{BufferId, BufferSpec, Plan, Role, Step};
+use crate::plan::{BufferId, BufferSpec, Limits, Plan, Role, Step, check_sizes};
 
 /// Something that runs a plan step by step: a device, or a test's twin of one.
 pub trait Runner {
@@ -47,10 +47,25 @@ impl DeviceRunner {
     /// and what is written into its buffers may come from anywhere.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a step whose bindings are not those of its kernel; what the device reports.
+    /// [`Error::Shape`] for a plan without rows or networks, and for a step whose bindings are not those of its kernel;
+    /// [`Error::Limit`] for a buffer of more than 4 GiB; what the device reports.
+    ///
+    /// # Panics
+    /// Nothing here does. On the CPU backend [`run`](Runner::run) panics where parameters of a step that were changed by hand, or
+    /// numbers that index (an order, a table of layers, which are zeros before they are written), reach past the end of a buffer; a GPU
+    /// reads and writes nothing there.
     pub fn new(device: &Device, plan: &Plan) -> Result<Self> {
         check_bindings(plan)?;
-        let mut engine = device.checked_engine();
+        Self::on(device, device.checked_engine(), plan)
+    }
+
+    /// As [`new`](Self::new), for a plan that this crate made, and of whose buffers it alone writes those that index others:
+    /// with the pipelines that training takes.
+    pub(super) fn of_own_plan(device: &Device, plan: &Plan) -> Result<Self> {
+        Self::on(device, device.engine(), plan)
+    }
+
+    fn on(device: &Device, mut engine: Engine, plan: &Plan) -> Result<Self> {
         let slots = slots(plan, |_| None, |spec| engine.alloc(spec))?;
         let prepared = engine.prepare(plan.clone(), slots)?;
         Ok(Self { name: device.adapter(), engine, prepared })
@@ -90,9 +105,30 @@ impl Runner for DeviceRunner {
     }
 }
 
+/// Whether a plan, whose fields are public, has rows, networks, rounds of steps that it has, and buffers that can be.
+fn check_whole(plan: &Plan) -> Result<()> {
+    for (what, count) in [("rows of a mini-batch", plan.rows), ("networks", plan.networks)] {
+        if count == 0 {
+            return Err(Error::shape(format!("plan: {what}"), "at least 1", "0"));
+        }
+    }
+    let steps = plan.steps.len();
+    if let Some(round) = plan.rounds.iter().find(|round| round.steps.start > round.steps.end || round.steps.end > steps)
+    {
+        let want = format!("within the {steps} that the plan has");
+        return Err(Error::shape("plan: steps of a round", want, format!("{:?}", round.steps)));
+    }
+    if let Some(spec) = plan.buffers.iter().find(|spec| spec.head.len() > spec.len) {
+        let (want, got) = (format!("at most its {} elements", spec.len), format!("{}", spec.head.len()));
+        return Err(Error::shape(format!("plan: the first words of buffer {}", spec.name), want, got));
+    }
+    check_sizes(&plan.buffers, &Limits::HOST)
+}
+
 /// Whether every step of a plan binds buffers that exist, as many and of the kind that its kernel wants, and none that it writes
 /// a second time.
 fn check_bindings(plan: &Plan) -> Result<()> {
+    check_whole(plan)?;
     for (index, spec) in plan.buffers.iter().enumerate() {
         let Some((BufferId(of), start)) = spec.part_of else { continue };
         let whole = plan.buffers[..index].get(of).filter(|whole| whole.part_of.is_none());
@@ -135,7 +171,8 @@ pub struct Lockstep {
 ///
 /// # Errors
 /// [`Error::Disagreement`] names the first step that differs, the element, and which of the two is off;
-/// [`Error::InvalidOption`] if `times` is more than the mini-batches of the plan's data set; else what the devices report.
+/// [`Error::InvalidOption`] if `times` is more than the mini-batches of the plan's data set; else as
+/// [`DeviceRunner::new`], and what the devices report.
 pub async fn lockstep_async<A: Runner, B: Runner>(
     plan: &Plan,
     a: &mut A,
@@ -143,6 +180,7 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
     seed: u64,
     times: usize,
 ) -> Result<Lockstep> {
+    check_bindings(plan)?;
     if plan.place(Role::Order, 0).is_some_and(|order| times > order.len.div_ceil(plan.rows)) {
         let want = "at most the number of mini-batches of the data set";
         return Err(Error::InvalidOption { option: "times", value: times.to_string(), want });
@@ -202,7 +240,7 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
 }
 
 /// How far words are from the reference, which is this part of a buffer.
-fn distance(words: &[u32], (want, part): &(&Buffer<Tracked>, Range<usize>), terms: u64) -> Worst {
+pub(super) fn distance(words: &[u32], (want, part): &(&Buffer<Tracked>, Range<usize>), terms: u64) -> Worst {
     let mut worst = Worst::default();
     match want {
         Buffer::Word(want) => {
@@ -237,13 +275,15 @@ fn contents(plan: &Plan, seed: u64) -> Vec<Vec<u32>> {
         .iter()
         .map(|spec| match spec.role {
             Role::Control => vec![0, live, word(examples), 0, 0],
-            Role::Order => (0..word(spec.len)).rev().collect(),
+            Role::Order => (0..word(spec.len)).rev().map(|at| at % word(plan.held.max(1))).collect(),
             Role::Walk => {
-                let own = [0, live, word(examples), 0].into_iter().chain((0..word(examples)).rev());
+                let own = [0, live, word(examples), 0]
+                    .into_iter()
+                    .chain((0..word(examples)).rev().map(|at| at % word(plan.held.max(1))));
                 let networks = (0..plan.networks).flat_map(|_| own.clone());
                 spec.head.iter().copied().chain(networks).collect()
             }
-            Role::Inputs | Role::Targets => data(plan, spec, examples, &mut random),
+            Role::Inputs | Role::Targets => data(plan, spec, &mut random),
             // Of these a square root is taken, or they stand in a denominator.
             Role::State => numbers(spec, &mut random, 0.0),
             Role::Hyper => numbers(spec, &mut random, 0.1),
@@ -263,17 +303,23 @@ fn numbers(spec: &BufferSpec, random: &mut Pcg64Mcg, low: f32) -> Vec<u32> {
 }
 
 /// Resident data in the format that the plan gathers it in.
-fn data(plan: &Plan, spec: &BufferSpec, examples: usize, random: &mut Pcg64Mcg) -> Vec<u32> {
-    let own = if spec.role == Role::Inputs { Kernel::GatherForward } else { Kernel::OutputError };
-    let gathers = |step: &&Step| [Kernel::Gather, Kernel::Persistent, own].contains(&step.kernel);
+fn data(plan: &Plan, spec: &BufferSpec, random: &mut Pcg64Mcg) -> Vec<u32> {
+    let own = match spec.role {
+        Role::Inputs => [Kernel::GatherForward; 2],
+        _ => [Kernel::OutputError, Kernel::OutputLayer],
+    };
+    let binds = |step: &Step| step.bindings.iter().any(|id| plan.buffers[id.0].role == spec.role);
+    let is_one = |kernel| own.contains(&kernel) || [Kernel::Gather, Kernel::Persistent].contains(&kernel);
+    let gathers = |step: &&Step| is_one(step.kernel) && binds(step);
     let Some(gather) = plan.steps.iter().find(gathers) else { return vec![0; spec.len] };
-    let format = if spec.role == Role::Inputs { gather.params.format & 3 } else { gather.params.format >> 2 };
+    let alone = gather.kernel == Kernel::Gather || spec.role == Role::Inputs;
+    let format = if alone { gather.params.format & 3 } else { gather.params.format >> 2 };
     match format & 3 {
         0 => (0..spec.len).map(|_| random.random_range(0.0..1.0_f32).to_bits()).collect(),
         1 => (0..spec.len).map(|_| random.random()).collect(),
         // Labels, and weights after them where there is more room.
         _ => (0..spec.len)
-            .map(|at| match at < examples {
+            .map(|at| match at < plan.held {
                 true => random.random_range(0..gather.params.outputs),
                 false => random.random_range(0.1..2.0_f32).to_bits(),
             })

@@ -4,19 +4,26 @@
 mod case;
 mod case_runner;
 mod compare;
+mod kernels;
 mod lockstep;
 mod maker;
+mod selection;
 mod self_check;
+mod step;
 mod tracked;
 
 pub use case::{Case, Fill, Shape};
 pub use case_runner::CaseRunner;
 pub use compare::{Worst, bound, compare};
+pub use kernels::{KernelCheck, KernelChecks, check_kernel_async, check_kernels_async};
 pub use lockstep::{DeviceRunner, Lockstep, Runner, lockstep_async};
-pub use self_check::{KernelCheck, SelfCheck, check_kernel_async, check_kernels_async};
+pub use self_check::{PlanCheck, SelfCheck};
+#[cfg(feature = "gpu")]
+pub use self_check::{check_with_shader_async, with_shader};
+pub(crate) use step::{Off, StepCheck};
 pub use tracked::Tracked;
 
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-pub use lockstep::lockstep;
+pub use kernels::{check_kernel, check_kernels};
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-pub use self_check::{check_kernel, check_kernels};
+pub use lockstep::lockstep;

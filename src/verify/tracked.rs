@@ -21,7 +21,7 @@ pub struct Tracked {
     pub value: f64,
     /// The scale of its rounding error.
     pub scale: f64,
-    /// How much of it flushing to zero can have taken or added, in absolute terms.
+    /// How much of it flushing to zero can have taken or added, in absolute terms; 1 for a 0 or 1 that rounding decides.
     pub flushed: f64,
     /// Whether it was read from memory, so that it has no rounding error yet.
     exact: bool,
@@ -30,9 +30,9 @@ pub struct Tracked {
 /// The smallest factor that a bound has; intrinsic errors are given in units of it.
 pub(super) const SMALLEST_K: f64 = 8.0;
 
-/// What two errors can make of each other, per unit of both scales: the largest `k * 2^-23` there is, of sums of 10,000 terms. It
-/// matters only where a sum cancelled so far that its error is as large as itself.
-const SECOND_ORDER: f64 = 1.0 / 32_768.0;
+/// The largest `k * 2^-23` there is, of sums of 10,000 terms: what an error is at most, per unit of its scale. A product of two errors
+/// is that of the other, which matters only where a sum cancelled so far that its error is as large as itself.
+const LARGEST: f64 = 1.0 / 32_768.0;
 
 /// What one operation can flush: anything below the smallest normal number.
 const FLUSH: f64 = f32::MIN_POSITIVE as f64;
@@ -53,6 +53,11 @@ impl Tracked {
     /// The scale of the error that it comes with: none if it was read from memory.
     fn error(self) -> f64 {
         if self.exact { 0.0 } else { self.scale }
+    }
+
+    /// Whether it is 0 for certain, so that adding it, or multiplying by it, is no operation that rounds.
+    fn is_nothing(self) -> bool {
+        self.exact && self.value == 0.0
     }
 
     /// `f(self)`, where `slope` is `f'` and the function itself may be off by `intrinsic` units of 2^-23.
@@ -79,6 +84,12 @@ impl Add for Tracked {
     type Output = Self;
     /// A sum may be added up in any order, so even of two exact numbers the scale is that of both.
     fn add(self, other: Self) -> Self {
+        if self.is_nothing() {
+            return other;
+        }
+        if other.is_nothing() {
+            return self;
+        }
         Self::result(self.value + other.value, self.scale + other.scale, self.flushed + other.flushed, false)
     }
 }
@@ -97,10 +108,13 @@ impl Mul for Tracked {
     /// The error of either factor times the other: of the scales alone the product would grow without end from layer to layer.
     /// Where a factor has all but cancelled, the product of both errors, each a small part of its scale, may be more than that.
     fn mul(self, other: Self) -> Self {
+        if self.is_nothing() && other.value.is_finite() || other.is_nothing() && self.value.is_finite() {
+            return Self::ZERO;
+        }
         let flushed = self.value.abs() * other.flushed + other.value.abs() * self.flushed;
         let exact = self.exact && other.exact;
         let (a, b) = (self.error(), other.error());
-        let scale = self.value.abs() * b + other.value.abs() * a + SECOND_ORDER * a * b;
+        let scale = self.value.abs() * b + other.value.abs() * a + LARGEST * a * b;
         Self::result(self.value * other.value, scale, flushed, exact)
     }
 }
@@ -110,7 +124,7 @@ impl Div for Tracked {
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
         let (a, b) = (self.error() / other.value.abs(), other.error() / other.value.abs());
-        let scale = a + value.abs() * b + SECOND_ORDER * a * b;
+        let scale = a + value.abs() * b + LARGEST * a * b;
         let flushed = (self.flushed + value.abs() * other.flushed) / other.value.abs();
         Self::result(value, scale, flushed, self.exact && other.exact)
     }
@@ -126,6 +140,7 @@ impl Neg for Tracked {
 impl Real for Tracked {
     const ZERO: Self = Self::exact_value(0.0);
     const ONE: Self = Self::exact_value(1.0);
+    const KNOWS_ERRORS: bool = true;
 
     fn exact(x: f32) -> Self {
         Self::exact_value(x.into())
@@ -201,6 +216,19 @@ impl Real for Tracked {
     fn is_nan(self) -> bool {
         self.value.is_nan()
     }
+
+    /// If they are nearer to each other than both may be off. Two numbers that were read from memory never tie: equal or not, they are so
+    /// on every device, as long as it need not flush them.
+    fn ties_with(self, other: Self) -> bool {
+        let off = |x: Self| LARGEST * x.error() + x.flushed;
+        let off = off(self) + off(other);
+        off > 0.0 && (self.value - other.value).abs() <= off
+    }
+
+    /// Off by 1, in absolute terms: so is every sum of such numbers, by how many of them are undecided.
+    fn undecided(self) -> Self {
+        Self { flushed: 1.0, exact: false, ..self }
+    }
 }
 
 impl Arithmetic for Tracked {}
@@ -227,5 +255,24 @@ mod tests {
     fn numbers_read_from_memory_carry_no_error() {
         let difference = Tracked::exact(1.0) - Tracked::exact(0.75);
         assert_eq!(difference.scale, 0.25);
+    }
+
+    /// What is computed ties where it is as near as rounding may take it; what was read, or computed without rounding, never does.
+    #[test]
+    fn a_tie_is_what_rounding_decides() {
+        let [third, half, zero] = [1.0 / 3.0, 0.5, 0.0_f32].map(Tracked::exact);
+        let computed = third * third;
+        let near = |by: f64| Tracked { value: computed.value + by, ..computed };
+        assert!(computed.ties_with(computed) && computed.ties_with(near(1e-7)) && near(1e-7).ties_with(computed));
+        assert!(!computed.ties_with(near(1e-4)) && !computed.ties_with(half));
+
+        assert!(!half.ties_with(half) && !half.ties_with(Tracked::constant(0.5)));
+        let sum = half + zero * third + third * zero;
+        assert!(sum.exact && sum.value == 0.5 && !sum.ties_with(half));
+        assert!((half + third).ties_with(half + third));
+        assert!((zero * Tracked::exact(f32::INFINITY)).value.is_nan());
+
+        let count = Tracked::ONE.undecided() + Tracked::ONE + Tracked::ZERO.undecided();
+        assert!(count.value == 2.0 && (2.0..2.001).contains(&count.flushed));
     }
 }

@@ -52,6 +52,7 @@ fn all_of_a_network_comes_back() {
     assert_eq!(again.preparation(), Some(&preparation));
     assert_eq!(again.layers(), net.layers());
     assert_eq!(again.plan(1), net.plan(1));
+    assert_eq!((again.dropout_rates(), net.dropout_rates()), (&[0.1, 0.0][..], &[0.1, 0.0][..]));
     let rows = [["8.2"], ["1.1"]];
     let answers =
         |net: &Network| net.predict_rows(&rows).expect("answers").classes().map(str::to_owned).collect::<Vec<_>>();

@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use wgrad::Device;
 use wgrad::plan::PlanKind;
 
+#[cfg(feature = "gpu")]
+pub mod app;
 pub mod expect;
 pub mod nets;
 
@@ -40,13 +42,29 @@ pub fn devices_and_plans() -> Vec<(Device, PlanKind)> {
 }
 
 /// What a run leaves out has to be seen, so it goes past the test harness, which hides what passing tests print.
-fn say(what: &str) {
+pub fn say(what: &str) {
     // One write, so that no other thread's output comes in between.
     let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());
 }
 
+/// Whether a device has less than WebGPU promises, for which every kernel is made: only such a one may leave any out.
+pub fn has_less_than_webgpu(device: &Device) -> bool {
+    let limits = device.limits();
+    limits.max_storage_buffers < 8 || limits.max_workgroup_bytes < 16_384
+}
+
+/// Says that this much of a test cannot be under the limits that the adapter was asked for, and what it needs.
+pub fn left_out(what: &str, needs: &str) {
+    say(&format!("SKIPPED under these limits: {what} needs {needs}"));
+}
+
 fn open() -> Result<Vec<Device>, String> {
     let (devices, skipped) = open_all()?;
+    if let Ok(word) = std::env::var("WGRAD_LIMITS") {
+        for device in &devices {
+            say(&format!("WGRAD_LIMITS={word}: {device} has {:?}", device.limits()));
+        }
+    }
     for reason in &skipped {
         say(&format!("SKIPPED: {reason}"));
     }

@@ -220,5 +220,9 @@ fn preparations_that_raise_errors_are_refused() {
 fn a_model_of_raw_rows_is_not_read() {
     let (net, _) = tables::network("price", Scaling::Auto);
     let error = read(&net.to_onnx(&Onnx::new()).unwrap()).unwrap_err();
-    assert!(error.to_string().contains("inputs and 1 outputs, where a network has one of each"), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.contains("inputs and 1 outputs, where a network has one of each") && said.contains("encoded_rows"),
+        "{said}"
+    );
 }

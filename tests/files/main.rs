@@ -5,6 +5,7 @@ mod idx;
 mod make;
 mod memory;
 mod mnist;
+mod multiple;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod random;

@@ -23,6 +23,8 @@ impl Network {
     /// Taken are `Gemm` (any `alpha`, `beta`, `transB`), `MatMul` with `Add`, `Sigmoid`, `Tanh`, `Relu`, `LeakyRelu` (0.01), `Elu`
     /// (1), `Gelu`, `Swish`, `Softplus`, a `Softmax` at the end, `Identity`, `Cast` to float, `Flatten` and `Reshape` to rows, `Constant`, and what
     /// exporters write for SiLU and GELU with `Mul`, `Div`, `Erf`, `Add`; opsets 7 to 28; tensors of 32-bit floats within the file.
+    /// A [`Preparation`](crate::data::Preparation) does not come back from the operators that it became: a network that has one comes back
+    /// from what [`Onnx::encoded_rows`](crate::export::Onnx::encoded_rows) writes, and all of it from a checkpoint.
     ///
     /// The bytes are not believed: nothing in them panics or loops, and beside the network itself at most three times their
     /// number is allocated, and 16 MiB.
@@ -157,7 +159,11 @@ fn layers<'a>(graph: &Graph<'a>, path: &Path) -> Result<Vec<Layer<'a>>> {
     let inputs: Vec<_> = graph.inputs.iter().filter(|input| !values.contains_key(input.name)).collect();
     let (&[input], [output]) = (&inputs[..], &graph.outputs[..]) else {
         let (inputs, outputs) = (inputs.len(), graph.outputs.len());
-        return Err(wrong(format!("it has {inputs} inputs and {outputs} outputs, where a network has one of each")));
+        // A preparation could not be told from other operators, and its exceptions not at all.
+        return Err(wrong(format!(
+            "it has {inputs} inputs and {outputs} outputs, where a network has one of each; a model that takes the columns of a \
+             table is not read, but what Onnx::encoded_rows() writes of its network is"
+        )));
     };
     if input.data_type != FLOAT {
         let got = type_name(input.data_type);

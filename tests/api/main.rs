@@ -3,7 +3,9 @@
 #![cfg(feature = "blocking")]
 #![allow(clippy::print_stdout, reason = "the devices and what was compared on them are the result of these tests")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod runs;
 
 use std::cell::Cell;
 

@@ -1,17 +1,24 @@
 //! Many networks of the same layers, trained on the same data at once.
 
+#[cfg(not(test))]
+mod recovery;
+#[cfg(test)]
+pub(crate) mod recovery;
+
 use std::ops::ControlFlow;
 
 use crate::cpu::row_right;
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
+use crate::feed::Feed;
 use crate::kernel::Params;
 use crate::metrics::Evaluation;
-use crate::network::{Network, NetworkBuilder};
+use crate::network::{AtRest, Network, NetworkBuilder};
 use crate::plan::{Dropout, Goal, Plan, PlanKind, Request};
-use crate::session::{Resident, Stopwatch, Words};
-use crate::train::{History, StopReason, Trainer, report};
+use crate::session::{Resident, Stopwatch};
+use crate::train::{History, Recovery, StopReason, Trainer, report};
 use crate::{Cost, Device, Optimizer};
+use recovery::Kept;
 
 /// `N` independent networks of the same layers, with other initial parameters, learning rates or orders of the data: the search for
 /// a good learning rate, or an ensemble, for little more than the price of one small network.
@@ -19,6 +26,9 @@ use crate::{Cost, Device, Optimizer};
 /// On a GPU one dispatch trains all of them, one workgroup each, with the
 /// [persistent plan](crate::plan::PlanKind::Persistent); on the CPU they share the cores, one network a thread. Each network ends with
 /// the same bits as trained alone by that plan. Where the persistent plan does not fit the device, or the optimisers are not all of one kind, they are trained one after another.
+///
+/// A population has no checkpoints: it is a matter of seconds or minutes. Its networks have them afterwards, each as any other
+/// ([`Network::save_async`], and [`Trainer::checkpoints`] where one is trained on).
 ///
 /// ```
 /// use wgrad::{Activation, Cost, Device, Network, Population, Sgd, data};
@@ -45,6 +55,7 @@ pub struct Population {
     batch_size: usize,
     epochs: usize,
     smoothing: f32,
+    recovery: Recovery,
     networks: Vec<Network>,
     options: Vec<Options>,
 }
@@ -68,14 +79,16 @@ pub struct PopulationReport {
     pub plan: PlanKind,
     /// Time the training took, in seconds.
     pub seconds: f64,
+    /// How often the device failed and the networks were put on another ([`Population::recovery`]).
+    pub recovered: usize,
 }
 
 impl Population {
     /// An empty population, with the notes' habits: mini-batches of 10 rows, 30 epochs.
     #[must_use]
     pub fn new(device: &Device, cost: Cost) -> Self {
-        let (networks, options) = (Vec::new(), Vec::new());
-        Self { device: device.clone(), cost, batch_size: 10, epochs: 30, smoothing: 0.0, networks, options }
+        let (networks, options, recovery) = (Vec::new(), Vec::new(), Recovery::default());
+        Self { device: device.clone(), cost, batch_size: 10, epochs: 30, smoothing: 0.0, recovery, networks, options }
     }
 
     /// Rows a mini-batch, of every network; at least 1.
@@ -143,25 +156,41 @@ impl Population {
     /// Trains every network on the data.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a population without networks or data; [`Error::InvalidOption`], [`Error::Shape`],
-    /// [`Error::OutOfMemory`]; what the device reports. A network that diverges is no error here: it is in the report.
+    /// [`Error::Empty`] for a population without networks; those of [`Trainer::check`]; [`Error::OutOfMemory`]; [`Error::NotRecovered`] and
+    /// [`Error::ParametersLost`] where the device failed (see [`recovery`](Self::recovery)); what the device reports. A network that diverges is
+    /// no error here: it is in the report.
     pub async fn fit_async(&mut self, data: &Dataset) -> Result<PopulationReport> {
         let Some(first) = self.networks.first() else {
             return Err(Error::Empty { what: "fit: the population".to_owned() });
         };
-        if self.epochs == 0 {
-            return Err(Error::InvalidOption { option: "epochs", value: "0".to_owned(), want: "at least 1" });
-        }
-        first.fits("fit: training", data)?;
-        data.suits("fit: training", self.cost)?;
-        data.check_weights("fit: training")?;
-        self.cost.check_smoothing(self.smoothing)?;
-        Batches::new(data.len(), self.batch_size, 0)?;
+        self.trainer(0).check(first, data, None)?;
         let watch = Stopwatch::start();
-        let mut report = if self.device.kind() == "cpu" {
-            self.on_threads(data).await?
+        let mut kept = Kept::of(&self.recovery, &self.device, &self.networks).await?;
+        let mut report = loop {
+            let ended = match kept.failed.take() {
+                Some(error) => Err(error),
+                None => self.attempt(data, &mut kept).await,
+            };
+            match ended {
+                Ok(report) => break report,
+                Err(error) => {
+                    let cause = kept.cause(error)?;
+                    self.recover(cause, &mut kept).await?;
+                }
+            }
+        };
+        report.seconds = watch.elapsed().as_secs_f64();
+        report.recovered = kept.recovered;
+        Ok(report)
+    }
+
+    /// Trains what is not done yet, on the device of now.
+    async fn attempt(&mut self, data: &Dataset, kept: &mut Kept) -> Result<PopulationReport> {
+        if self.device.kind() == "cpu" {
+            self.on_threads(data, kept).await
         } else {
-            let words = Words::to_train(data, self.cost, self.smoothing);
+            let first = &self.networks[0];
+            let feed = Feed::to_train(data, self.cost, self.smoothing);
             let rows = self.batch_size.min(data.len());
             let layers = first.layers().to_vec();
             // One plan trains all of them, so it has to be right for each.
@@ -169,16 +198,19 @@ impl Population {
             let alike = self.options.iter().all(|options| options.optimizer.update() == update);
             let drops = self.networks.iter().any(|network| !network.dropout().is_off());
             let dropout = Dropout::default();
-            let request = first.request(Goal::Train, self.cost, words.source, rows);
-            let request = Request { layers: &layers, update, dropout, emphasis: words.emphasis, ..request };
-            let at_once = if alike && !drops { groups(&request, self.networks.len()) } else { None };
+            let request = first.request(Goal::Train, self.cost, feed.source, rows);
+            let request = Request { layers: &layers, update, dropout, emphasis: feed.emphasis, ..request };
+            // One order a network: what is streamed is sent to each alone.
+            let at_once = if alike && !drops && feed.fits(&request.limits) {
+                groups(&request, self.networks.len())
+            } else {
+                None
+            };
             match at_once {
-                Some(at_once) => self.on_workgroups(&request, &words, at_once).await?,
-                None => self.one_by_one(data).await?,
+                Some(at_once) => self.on_workgroups(&request, &feed, at_once, kept).await,
+                None => self.one_by_one(data, kept).await,
             }
-        };
-        report.seconds = watch.elapsed().as_secs_f64();
-        Ok(report)
+        }
     }
 
     /// The mean output of all networks for each row of `x` (rows, inputs).
@@ -240,52 +272,73 @@ impl Population {
     fn trainer(&self, member: usize) -> Trainer<'static> {
         let Options { optimizer, seed } = self.options[member];
         let trainer = Trainer::new(self.cost, optimizer).batch_size(self.batch_size).epochs(self.epochs);
-        trainer.seed(seed).label_smoothing(self.smoothing)
+        trainer.seed(seed).label_smoothing(self.smoothing).recovery(self.recovery.clone())
+    }
+
+    /// As [`trainer`](Self::trainer), to go on after the epochs that were kept; what became of the network where it is to train no more.
+    fn trainer_on(&self, member: usize, data: &Dataset, kept: &Kept) -> Result<Trainer<'static>, Error> {
+        let trainer = self.trainer(member);
+        match kept.under_way.get(member - kept.done.len()) {
+            Some(so_far) => {
+                let history = recovery::copy(so_far)?;
+                Ok(trainer.going_on(&self.networks[member], data, history, kept.epochs))
+            }
+            None => Ok(trainer),
+        }
     }
 
     /// On a GPU, so many at once.
     async fn on_workgroups(
         &mut self,
         request: &Request<'_>,
-        words: &Words,
+        feed: &Feed,
         at_once: usize,
+        kept: &mut Kept,
     ) -> Result<PopulationReport> {
-        let mut members = Vec::with_capacity(self.networks.len());
-        for first in (0..self.networks.len()).step_by(at_once) {
+        while kept.done.len() < self.networks.len() {
+            let first = kept.done.len();
             let group = first..self.networks.len().min(first + at_once);
             let plan = Plan::population(request, group.len())?;
             let mut engine = self.device.engine();
-            let mut resident = Resident::open_population(&mut engine, plan, words)?;
-            let trained = self.train_group(&mut engine, &mut resident, group).await;
+            let mut resident = Resident::open_population(&mut engine, plan, feed)?;
+            let trained = self.train_group(&mut engine, &mut resident, group, kept).await;
             resident.close(&mut engine);
-            members.extend(trained?);
+            kept.finish(trained?);
         }
-        Ok(PopulationReport { members, at_once, plan: PlanKind::Persistent, seconds: 0.0 })
+        let members = std::mem::take(&mut kept.done);
+        Ok(PopulationReport { members, at_once, plan: PlanKind::Persistent, seconds: 0.0, recovered: 0 })
     }
 
-    /// The members of one dispatch: their parameters to the device, epoch after epoch, and back.
+    /// The members of one dispatch: their parameters to the device, epoch after epoch, and back. It begins after the epochs that were
+    /// kept.
     async fn train_group(
         &mut self,
         engine: &mut crate::backend::Engine,
         resident: &mut Resident,
         group: std::ops::Range<usize>,
+        kept: &mut Kept,
     ) -> Result<Vec<Result<History>>> {
         use crate::plan::Role;
         let steps = resident.steps();
         let mut batches = Vec::with_capacity(group.len());
         for (place, member) in group.clone().enumerate() {
-            let parameters = self.networks[member].parameters_async().await?;
-            resident.session().write_of(engine, Role::Parameters, place, bytemuck::cast_slice(&parameters))?;
+            // An optimiser of another kind than the last begins with nothing, in the network as in the plan's buffers.
             self.networks[member].prepare(self.options[member].optimizer)?;
-            let memory = self.networks[member].memory_async().await?;
-            resident.session().write_of(engine, Role::State, place, bytemuck::cast_slice(&memory))?;
+            let AtRest { parameters, .. } = &kept.networks[member];
+            resident.session().write_of(engine, Role::Parameters, place, bytemuck::cast_slice(parameters))?;
+            let remembered = self.networks[member].remembers(&kept.networks[member]);
+            resident.session().write_of(engine, Role::State, place, bytemuck::cast_slice(&remembered))?;
             batches.push(Batches::new(resident.len(), self.batch_size, self.options[member].seed)?);
         }
         let mut members: Vec<Result<History>> = group.clone().map(|_| Ok(History::default())).collect();
-        for epoch in 1..=self.epochs {
+        for (member, so_far) in members.iter_mut().zip(&kept.under_way) {
+            *member = recovery::copy(so_far);
+        }
+        let before = kept.epochs;
+        for epoch in before + 1..=self.epochs {
             let watch = Stopwatch::start();
             for (place, member) in group.clone().enumerate() {
-                let taken = self.networks[member].optimizer_steps() + ((epoch - 1) * steps) as u64;
+                let taken = self.networks[member].optimizer_steps() + ((epoch - 1 - before) * steps) as u64;
                 let optimizer = self.options[member].optimizer;
                 let hyper: Vec<f32> = (taken + 1..).take(steps).flat_map(|step| optimizer.hyper(step, 1.0)).collect();
                 resident.start_of(engine, place, &batches[place].order(epoch as u64 - 1), &hyper, taken)?;
@@ -301,17 +354,14 @@ impl Population {
                     Err(diverged) => *member = Err(diverged),
                 }
             }
+            if epoch < self.epochs && kept.is_due(&self.recovery) {
+                let rests = self.group_at_rest(engine, resident, group.clone(), (epoch - before) * steps).await?;
+                kept.keep(group.start, rests, epoch, &members);
+            }
         }
-        let len = self.networks[group.start].parameter_count();
-        let all = resident.session().read(engine, Role::Parameters, len * group.len()).await?;
-        let remembered = self.networks[group.start].memory_len();
-        let memory = resident.session().read(engine, Role::State, remembered * group.len()).await?;
-        for (place, member) in group.clone().enumerate() {
-            let steps = self.networks[member].optimizer_steps() + (self.epochs * steps) as u64;
-            self.networks[member].remember(bytemuck::cast_slice(&memory[place * remembered..][..remembered]), steps)?;
-        }
-        for ((member, words), result) in group.zip(all.chunks(len)).zip(&mut members) {
-            let parameters: Vec<_> = words.iter().copied().map(f32::from_bits).collect();
+        let rests = self.group_at_rest(engine, resident, group.clone(), (self.epochs - before) * steps).await?;
+        for ((member, rest), result) in group.clone().zip(&rests).zip(&mut members) {
+            let AtRest { parameters, memory, taken, .. } = rest;
             // Costs are taken before each step, so only the parameters can tell that the last one was too large.
             if result.is_ok() && !parameters.iter().all(|w| w.is_finite()) {
                 *result = Err(Error::Diverged { epoch: self.epochs, step: steps, cost: f32::NAN });
@@ -319,36 +369,73 @@ impl Population {
             if let Ok(history) = result {
                 history.stop = Some(StopReason::Epochs);
             }
-            self.networks[member].set_any_parameters(&parameters)?;
+            self.networks[member].put(parameters, memory, *taken)?;
         }
+        kept.networks.splice(group, rests);
         Ok(members)
     }
 
+    /// The members of one dispatch, so many steps after their networks were read.
+    async fn group_at_rest(
+        &self,
+        engine: &mut crate::backend::Engine,
+        resident: &Resident,
+        group: std::ops::Range<usize>,
+        steps: usize,
+    ) -> Result<Vec<AtRest>> {
+        use crate::plan::Role;
+        let first = &self.networks[group.start];
+        let (len, remembered) = (first.parameter_count(), first.memory_len());
+        let all = resident.session().read(engine, Role::Parameters, len * group.len()).await?;
+        let memory = resident.session().read(engine, Role::State, remembered * group.len()).await?;
+        let numbers = |words: &[u32]| words.iter().copied().map(f32::from_bits).collect();
+        let rest = |(place, member): (usize, usize)| {
+            let (parameters, memory) = (&all[place * len..][..len], &memory[place * remembered..][..remembered]);
+            let network = &self.networks[member];
+            network.at_rest_with(numbers(parameters), numbers(memory), network.optimizer_steps() + steps as u64)
+        };
+        Ok(group.enumerate().map(rest).collect())
+    }
+
     /// Where the persistent plan does not fit.
-    async fn one_by_one(&mut self, data: &Dataset) -> Result<PopulationReport> {
-        let mut members = Vec::with_capacity(self.networks.len());
-        for member in 0..self.networks.len() {
-            let mut trainer = self.trainer(member);
-            members.push(own(trainer.fit_async(&mut self.networks[member], data, None).await)?);
+    async fn one_by_one(&mut self, data: &Dataset, kept: &mut Kept) -> Result<PopulationReport> {
+        while kept.done.len() < self.networks.len() {
+            let member = kept.done.len();
+            let result = match self.trainer_on(member, data, kept) {
+                Ok(mut trainer) => {
+                    let fitted = own(trainer.fit_async(&mut self.networks[member], data, None).await);
+                    if !kept.networks.is_empty() {
+                        self.follow(member, kept)?;
+                    }
+                    fitted?
+                }
+                Err(diverged) => Err(diverged),
+            };
+            if let Some(rest) = kept.networks.get_mut(member) {
+                *rest = self.networks[member].at_rest_async().await?;
+                self.networks[member].note(rest);
+            }
+            kept.finish([result]);
         }
-        let plan = self.networks[0].plan(self.batch_size).0;
-        Ok(PopulationReport { members, at_once: 1, plan, seconds: 0.0 })
+        let (plan, members) = (self.networks[0].plan(self.batch_size).0, std::mem::take(&mut kept.done));
+        Ok(PopulationReport { members, at_once: 1, plan, seconds: 0.0, recovered: 0 })
     }
 
     /// On the CPU: each core takes the next network that nobody has.
     #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
     #[allow(clippy::unused_async, reason = "the other form waits")]
-    async fn on_threads(&mut self, data: &Dataset) -> Result<PopulationReport> {
+    async fn on_threads(&mut self, data: &Dataset, kept: &mut Kept) -> Result<PopulationReport> {
         use std::sync::Mutex;
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(self.networks.len());
-        let trainers: Vec<_> = (0..self.networks.len()).map(|member| self.trainer(member)).collect();
-        let waiting = Mutex::new(self.networks.iter_mut().zip(trainers).enumerate());
+        let left = kept.done.len()..self.networks.len();
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(left.len());
+        let trainers: Vec<_> = left.clone().map(|member| self.trainer_on(member, data, kept)).collect();
+        let waiting = Mutex::new(self.networks[left].iter_mut().zip(trainers).enumerate());
         let work = || {
             let mut done = Vec::new();
             loop {
                 let next = waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-                let Some((member, (network, mut trainer))) = next else { return done };
-                done.push((member, trainer.fit(network, data, None)));
+                let Some((member, (network, trainer))) = next else { return done };
+                done.push((member, trainer.and_then(|mut trainer| trainer.fit(network, data, None))));
             }
         };
         let mut done: Vec<_> = std::thread::scope(|scope| {
@@ -363,14 +450,14 @@ impl Population {
             done
         });
         done.sort_by_key(|(member, _)| *member);
-        let members = done.into_iter().map(|(_, result)| own(result)).collect::<Result<Vec<_>>>()?;
-        let plan = self.networks[0].plan(self.batch_size).0;
-        Ok(PopulationReport { members, at_once: threads, plan, seconds: 0.0 })
+        kept.finish(done.into_iter().map(|(_, result)| own(result)).collect::<Result<Vec<_>>>()?);
+        let (plan, members) = (self.networks[0].plan(self.batch_size).0, std::mem::take(&mut kept.done));
+        Ok(PopulationReport { members, at_once: threads, plan, seconds: 0.0, recovered: 0 })
     }
 
     #[cfg(not(all(feature = "blocking", not(target_arch = "wasm32"))))]
-    async fn on_threads(&mut self, data: &Dataset) -> Result<PopulationReport> {
-        self.one_by_one(data).await
+    async fn on_threads(&mut self, data: &Dataset, kept: &mut Kept) -> Result<PopulationReport> {
+        self.one_by_one(data, kept).await
     }
 }
 

@@ -1,21 +1,38 @@
 //! What this machine can train on, and whether it computes right: lists every adapter, says which one `Device::auto` takes
-//! and why, and checks each kernel of the crate on it against an `f64` reference.
+//! and why, and checks it: `Device::self_check`, then every kernel on more shapes.
 //!
-//! `cargo run --release --example devices -- --all` checks the CPU backend and every adapter; `--device NAME` one of them.
+//! `cargo run --release --example devices -- --all` checks the CPU backend and every adapter; `--device NAME` one of them; `--quick`
+//! leaves it at the self-check. `--report DIR` also writes what was found as `report.md` and `report.json`, for a bug report.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod report;
+mod timing;
+
+use std::path::PathBuf;
 
 use clap::Parser;
 use common::{fail, fail_with, grouped, say};
-use wgrad::plan::{Format, Goal, Plan, PlanKind, Source};
-use wgrad::verify::{DeviceRunner, Shape, check_kernels, lockstep};
+use report::Checked;
+use wgrad::verify::{Shape, check_kernels};
 use wgrad::wgpu::{DeviceType, Features};
-use wgrad::{Activation, AdapterSummary, Cost, Device, Network, Result};
+use wgrad::{AdapterSummary, Device, Result};
 
 /// Rows, inputs and outputs of the checked layers: the smallest, odd ones, one past a tile or a workgroup, MNIST's.
-const SHAPES: &[Shape] = &[[1, 1, 1], [3, 17, 2], [7, 8, 9], [9, 15, 16], [10, 784, 30], [65, 16, 10]];
+const SHAPES: &[Shape] = &[
+    [1, 1, 1],
+    [3, 17, 2],
+    [7, 8, 9],
+    [9, 15, 16],
+    [10, 784, 30],
+    [65, 16, 10],
+    [23, 3, 1],
+    [17, 63, 64],
+    [63, 33, 31],
+    [2, 7, 131],
+];
 
-/// Lists the adapters of this machine, and checks every kernel on the one that would be taken.
+/// Lists the adapters of this machine, and checks the one that would be taken.
 #[derive(Parser)]
 struct Options {
     /// Check this device: cpu, gpu, or part of an adapter's name, with its backend if you like (vulkan:radeon)
@@ -24,6 +41,12 @@ struct Options {
     /// Check the CPU backend and every adapter
     #[arg(long)]
     all: bool,
+    /// The self-check alone, without every kernel on more shapes
+    #[arg(long)]
+    quick: bool,
+    /// Time each plan too, and write report.md and report.json into this folder, which is made if there is none
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 fn main() {
@@ -36,6 +59,10 @@ fn main() {
 
 /// Whether every check passed.
 fn run(options: &Options) -> Result<bool> {
+    if let Some(folder) = &options.report {
+        // A folder that cannot be written is found before minutes of work.
+        report::open(folder)?;
+    }
     let adapters = Device::list();
     for adapter in &adapters {
         describe(adapter);
@@ -57,11 +84,15 @@ fn run(options: &Options) -> Result<bool> {
         say!("Device::auto takes: {device}, because {}\n", device.reason());
         vec![device]
     };
-    let mut passed = true;
+    let mut checked = Vec::with_capacity(devices.len());
     for device in &devices {
-        passed &= check(device);
+        checked.push(check(device, options));
     }
-    Ok(passed)
+    if let Some(folder) = &options.report {
+        let [markdown, json] = report::write(folder, &adapters, &checked)?;
+        say!("written: {} and {}", markdown.display(), json.display());
+    }
+    Ok(checked.iter().all(Checked::passed))
 }
 
 /// What an adapter is and can do, as far as it matters here.
@@ -113,56 +144,36 @@ fn tenths(bytes: u64, shift: u32) -> String {
     if tenth == 0 { whole } else { format!("{whole}.{tenth}") }
 }
 
-/// Checks every kernel by itself, then whole steps of training; prints both, and says whether they passed. What a device
-/// reports is printed too, so that the next one has its turn.
-fn check(device: &Device) -> bool {
-    let shaders = match (device.kind(), device.is_checked()) {
-        ("cpu", _) => "",
-        (_, true) => ", shaders with run-time checks",
-        (_, false) => ", shaders without run-time checks",
-    };
-    say!("Checking {device}{shaders}");
-    let kernels = match check_kernels(device, SHAPES, 1) {
-        Ok(report) => {
-            say!("{report}");
-            report.passed()
+/// The self-check, and unless it is to be quick every kernel on more shapes; prints both. What a device reports is printed too, so
+/// that the next one has its turn.
+fn check(device: &Device, options: &Options) -> Checked {
+    say!("Checking {device}");
+    let mut checked = Checked::new(device);
+    match device.self_check() {
+        Ok(found) => {
+            say!("{found}");
+            checked.self_check = Some(found);
         }
-        Err(error) => {
-            say!("FAILED: {error}\n");
-            false
-        }
-    };
-    let mut steps = true;
-    for kind in PlanKind::ALL {
-        steps &= match side_by_side(device, kind) {
-            Ok(line) => {
-                say!("{kind} plan: {line}");
-                true
-            }
-            Err(error) => {
-                say!("{kind} plan FAILED: {error}");
-                false
-            }
-        };
+        Err(error) => checked.fail(&error),
     }
-    say!("{}\n", if kernels && steps { "passed" } else { "FAILED" });
-    kernels && steps
-}
-
-/// Three mini-batches of training on this device and on the CPU, compared after each step with the other and with the reference.
-fn side_by_side(device: &Device, kind: PlanKind) -> Result<String> {
-    let net = Network::new(19)
-        .dense(33, Activation::Tanh)
-        .dense(9, Activation::Relu)
-        .dense(5, Activation::Sigmoid)
-        .build(device)?;
-    // 27 examples in mini-batches of 10: the third is cut short.
-    let source = Source::Dataset { len: 27, inputs: Format::U8, targets: Format::Label };
-    let plan = Plan::new(kind, &net.request(Goal::Train, Cost::Quadratic, source, 10))?;
-    let cpu = Device::cpu();
-    let (mut here, mut there) = (DeviceRunner::new(device, &plan)?, DeviceRunner::new(&cpu, &plan)?);
-    let report = lockstep(&plan, &mut here, &mut there, 1, 3)?;
-    let beside = if device.kind() == "cpu" { "the f64 reference" } else { "the CPU backend and the f64 reference" };
-    let (steps, worst) = (report.steps, report.worst.ratio);
-    Ok(format!("{steps} steps of training beside {beside}, worst error {worst:.4} of its bound"))
+    if !options.quick {
+        match check_kernels(device, SHAPES, 1) {
+            Ok(found) => {
+                say!("{found}");
+                checked.kernels = Some(found);
+            }
+            Err(error) => checked.fail(&error),
+        }
+    }
+    if options.report.is_some() {
+        match timing::all(device) {
+            Ok(timings) => checked.timings = timings,
+            Err(error) => checked.fail(&error),
+        }
+    }
+    for problem in &checked.problems {
+        say!("FAILED: {problem}");
+    }
+    say!("{}\n", if checked.passed() { "passed" } else { "FAILED" });
+    checked
 }
