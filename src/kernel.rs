@@ -4,6 +4,13 @@
 //! file of `src/cpu/` that is named like the shader's. Tests walk [`Kernel::ALL`], so a kernel without a CPU function, or
 //! whose shader disagrees with its row, cannot pass.
 
+mod tile;
+mod work;
+
+use tile::Tile;
+pub use tile::Tiling;
+pub(crate) use tile::{most_groups_of_layers, tiles_of_layers};
+
 /// How wide a tile of the matrix kernels is: `TILE` x `TILE` invocations compute as many elements.
 pub(crate) const TILE: u64 = 8;
 /// Invocations a workgroup in the elementwise and row-wise kernels.
@@ -95,33 +102,6 @@ impl Params {
     }
 }
 
-/// Which shader of a matrix kernel runs: there are two ways to use a loaded number often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tiling {
-    /// Through workgroup memory and registers, up to 64 elements an invocation: for GPUs.
-    Workgroup {
-        /// Workgroups that keep the device busy: tiles are as large as leaves so many.
-        busy: u32,
-    },
-    /// In registers, 48 elements an invocation, without workgroup memory: for software adapters.
-    Registers,
-}
-
-impl Tiling {
-    /// For a GPU of the middle class.
-    pub const GPU: Self = Self::Workgroup { busy: 96 };
-
-    /// Weights of the last layer up to which its forward pass and its error are one kernel, a workgroup a row. On a GPU it saves a
-    /// dispatch, and with more weights the tiles of the matrix kernels are worth one of their own (an estimate); on a software adapter a
-    /// dispatch costs next to nothing, and the one kernel is not faster than the two.
-    pub(crate) const fn output_layer_up_to(self) -> u64 {
-        match self {
-            Self::Workgroup { .. } => 4096,
-            Self::Registers => 0,
-        }
-    }
-}
-
 /// A shader's entry point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -179,83 +159,6 @@ pub struct KernelInfo {
     pub workgroup: [u32; 3],
     /// Its buffers, from `@binding(1)` on; `@binding(0)` is [`Params`].
     pub bindings: &'static [Binding],
-}
-
-/// Terms of a sum that the tiled matrix kernels have in workgroup memory at a time, and loop iterations of an invocation for them:
-/// at most one a term, and four for each of the two loads, in one round of the outer loop.
-const DEPTH: u64 = 16;
-const DEPTH_ROUNDS: u64 = DEPTH + 8 + 1;
-
-/// What a workgroup of 64 invocations computes of a product: see `shaders/dense.wgsl`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tile {
-    side: u32,
-    row_quads: u32,
-    column_quads: u32,
-}
-
-impl Tile {
-    /// From 64 x 64 down to 32 x 32; and last 16 x 16, with the sum split among four groups of invocations.
-    const ALL: [Self; 5] =
-        [Self::new(8, 2, 2), Self::new(8, 2, 1), Self::new(8, 1, 2), Self::new(8, 1, 1), Self::new(4, 1, 1)];
-
-    const fn new(side: u32, row_quads: u32, column_quads: u32) -> Self {
-        Self { side, row_quads, column_quads }
-    }
-
-    /// The tile for `m x n` results that are computed at once: the one with the least work in all, padding counted, of those that
-    /// make enough workgroups, the larger of equals; the split one where none does, since a small result has only its sums to
-    /// share out.
-    fn of(results: impl Iterator<Item = (u32, u32)> + Clone, busy: u32) -> Self {
-        let groups = |tile: Self| results.clone().map(|(m, n)| tile.groups(m.into(), n.into())).sum::<u64>();
-        let [whole @ .., split] = Self::ALL;
-        let whole = whole.into_iter().filter(|&tile| groups(tile) >= u64::from(busy));
-        whole.min_by_key(|&tile| groups(tile).saturating_mul(tile.cost())).unwrap_or(split)
-    }
-
-    const fn rows(self) -> u64 {
-        4 * (self.side * self.row_quads) as u64
-    }
-
-    const fn columns(self) -> u64 {
-        4 * (self.side * self.column_quads) as u64
-    }
-
-    /// What one term of the sum costs a workgroup: products, and eight times the numbers that it loads for them.
-    const fn cost(self) -> u64 {
-        self.rows() * self.columns() + 8 * (self.rows() + self.columns())
-    }
-
-    const fn groups(self, m: u64, n: u64) -> u64 {
-        m.div_ceil(self.rows()) * n.div_ceil(self.columns())
-    }
-
-    fn constants(self) -> Vec<(&'static str, u32)> {
-        vec![("SIDE", self.side), ("ROW_QUADS", self.row_quads), ("COLUMN_QUADS", self.column_quads)]
-    }
-}
-
-/// Workgroups of an `m x n` result with tiles in registers: 6 x 8 an invocation, 8 invocations a workgroup.
-const fn register_groups(m: u64, n: u64) -> u64 {
-    (m.div_ceil(6) * n.div_ceil(8)).div_ceil(8)
-}
-
-/// For the kernels of all layers, whose outputs and inputs are given: workgroups in all, and which tile they have.
-pub(crate) fn tiles_of_layers(layers: impl Iterator<Item = (u32, u32)> + Clone, tiling: Tiling) -> (u64, u32) {
-    let results = layers.map(|(outputs, inputs)| (outputs, inputs.saturating_add(1)));
-    let Tiling::Workgroup { busy } = tiling else {
-        return (results.map(|(m, n)| register_groups(m.into(), n.into())).sum(), 0);
-    };
-    let tile = Tile::of(results.clone(), busy);
-    let which = (0..).zip(Tile::ALL).find(|(_, other)| *other == tile).map_or(0, |(which, _)| which);
-    (results.map(|(m, n)| tile.groups(m.into(), n.into())).sum(), which)
-}
-
-/// Workgroups that are enough for the kernels of all layers under any tiling; those too many do nothing.
-pub(crate) fn most_groups_of_layers(layers: impl Iterator<Item = (u32, u32)> + Clone) -> u64 {
-    let [.., split] = Tile::ALL;
-    let results = layers.map(|(outputs, inputs)| (u64::from(outputs), u64::from(inputs) + 1));
-    results.map(|(m, n)| register_groups(m, n).max(split.groups(m, n))).sum()
 }
 
 macro_rules! kernels {
@@ -375,28 +278,22 @@ impl Kernel {
     /// does, and with it in which order sums are added up.
     #[must_use]
     pub fn constants(self, p: &Params, tiling: Tiling, lanes: u32) -> Vec<(&'static str, u32)> {
+        let mut constants = self.tile(p, tiling).map_or_else(Vec::new, Tile::constants);
         match self {
-            Self::Persistent => vec![("LANES", lanes), ("HELD", held(p.rows)), ("COST", p.cost), ("RULE", p.rule)],
+            Self::Persistent => {
+                constants.extend([("LANES", lanes), ("HELD", held(p.rows)), ("COST", p.cost), ("RULE", p.rule)]);
+            }
             Self::OutputError | Self::OutputLayer => {
-                let lanes = self.lanes_of_a_row(tiling);
-                vec![
-                    ("ACTIVATION", p.activation),
-                    ("COST", p.cost),
-                    ("LANES", u32::try_from(lanes).unwrap_or(u32::MAX)),
-                ]
+                let lanes = u32::try_from(self.lanes_of_a_row(tiling)).unwrap_or(u32::MAX);
+                constants.extend([("ACTIVATION", p.activation), ("COST", p.cost), ("LANES", lanes)]);
             }
             Self::GatherForward | Self::DenseForward | Self::DenseBackward => {
-                let mut constants = self.tile(p, tiling).map_or_else(Vec::new, Tile::constants);
                 constants.push(("ACTIVATION", p.activation));
-                constants
             }
-            Self::DenseUpdate => {
-                let mut constants = self.tile(p, tiling).map_or_else(Vec::new, Tile::constants);
-                constants.push(("RULE", p.rule));
-                constants
-            }
-            _ => self.tile(p, tiling).map_or_else(Vec::new, Tile::constants),
+            Self::DenseUpdate => constants.push(("RULE", p.rule)),
+            _ => (),
         }
+        constants
     }
 
     /// Invocations that share a row of the output. A software adapter runs eight at once, and more only wait for one another.
@@ -404,17 +301,6 @@ impl Kernel {
         match tiling {
             Tiling::Workgroup { .. } => LANES,
             Tiling::Registers => 8,
-        }
-    }
-
-    /// The tile that a workgroup of the fused plan's matrix kernels has of the result, under [`Tiling::Workgroup`].
-    fn tile(self, p: &Params, tiling: Tiling) -> Option<Tile> {
-        let Tiling::Workgroup { busy } = tiling else { return None };
-        match self {
-            Self::GatherForward | Self::DenseForward => Some(Tile::of(std::iter::once((p.rows, p.outputs)), busy)),
-            Self::DenseBackward => Some(Tile::of(std::iter::once((p.rows, p.inputs)), busy)),
-            Self::DenseGradient | Self::DenseUpdate => Tile::ALL.get(p.format as usize).copied(),
-            _ => None,
         }
     }
 
@@ -433,139 +319,6 @@ impl Kernel {
             (Self::OutputLayer, _) => 3840,
             (Self::Persistent, _) => 8,
             _ => 0,
-        }
-    }
-
-    /// Whether this kernel keeps a tile in registers under this tiling.
-    fn in_registers(self, tiling: Tiling) -> bool {
-        self.entry(tiling).file == "dense_registers.wgsl"
-    }
-
-    /// How many workgroups one dispatch takes, before folding.
-    #[must_use]
-    pub fn groups(self, p: &Params, tiling: Tiling) -> u64 {
-        let [rows, inputs, outputs] = [p.rows, p.inputs, p.outputs].map(u64::from);
-        let registers = self.in_registers(tiling);
-        let tiles = |m: u64, n: u64| match registers {
-            true => register_groups(m, n),
-            false => self.tile(p, tiling).map_or_else(|| m.div_ceil(TILE) * n.div_ceil(TILE), |tile| tile.groups(m, n)),
-        };
-        match self {
-            Self::Gather => {
-                let columns = outputs + u64::from(p.format / 16);
-                (rows * columns.div_ceil(4)).div_ceil(LANES)
-            }
-            Self::Tally => 1,
-            Self::Persistent => u64::from(p.w),
-            Self::MatmulNt | Self::GatherForward | Self::DenseForward => tiles(rows, outputs),
-            Self::MatmulNn | Self::DenseBackward => tiles(rows, inputs),
-            Self::OuterProducts => tiles(outputs, inputs),
-            Self::DenseGradient | Self::DenseUpdate => inputs,
-            Self::BiasGradient => outputs.div_ceil(LANES),
-            Self::Activation
-            | Self::ActivationPrime
-            | Self::Hadamard
-            | Self::CostDerivative
-            | Self::Update
-            | Self::ClipGradients
-            | Self::CountAnswers
-            | Self::Dropout => u64::from(p.count).div_ceil(LANES),
-            Self::GradientSquares => SQUARES.into(),
-            Self::MaxNorm => outputs,
-            Self::Softmax
-            | Self::CostValue
-            | Self::CountRight
-            | Self::OutputError
-            | Self::OutputLayer
-            | Self::Answers => rows,
-            Self::Residuals => outputs.div_ceil(4),
-        }
-    }
-
-    /// How many terms the sum of one element has that may be cut into several dispatches; `None` for the other kernels.
-    #[must_use]
-    pub fn sum_length(self, p: &Params) -> Option<u32> {
-        match self {
-            Self::MatmulNt | Self::GatherForward | Self::DenseForward => Some(p.inputs),
-            Self::MatmulNn | Self::DenseBackward => Some(p.outputs),
-            Self::OuterProducts | Self::BiasGradient | Self::DenseGradient | Self::DenseUpdate => Some(p.rows),
-            _ => None,
-        }
-    }
-
-    /// How many terms of its sum one dispatch can do within this many loop iterations of an invocation.
-    #[must_use]
-    pub fn most_terms(self, p: &Params, iterations: u64, tiling: Tiling) -> u32 {
-        let iterations = iterations.saturating_sub(self.other_iterations(p, tiling));
-        let terms = match self {
-            _ if self.in_registers(tiling) => iterations.saturating_sub(2 * 48) / 33 * 32,
-            Self::BiasGradient => iterations,
-            Self::GatherForward
-            | Self::DenseForward
-            | Self::DenseBackward
-            | Self::DenseGradient
-            | Self::DenseUpdate => iterations / DEPTH_ROUNDS * DEPTH,
-            _ => iterations / (TILE + 1) * TILE,
-        };
-        u32::try_from(terms).unwrap_or(u32::MAX)
-    }
-
-    /// Loop iterations of the kernels of all layers besides their sums: the search for the layer, and the tally.
-    fn other_iterations(self, p: &Params, tiling: Tiling) -> u64 {
-        if !matches!(self, Self::DenseGradient | Self::DenseUpdate) {
-            return 0;
-        }
-        let lanes = if self.in_registers(tiling) { 8 } else { LANES };
-        let tally = if p.cost == NO_TALLY { 0 } else { u64::from(p.rows).div_ceil(lanes) + 6 };
-        u64::from(p.outputs) + tally
-    }
-
-    /// Loop iterations of one invocation, all its loops together, for the terms that these parameters ask for.
-    #[must_use]
-    pub fn iterations(self, p: &Params, tiling: Tiling) -> u64 {
-        if self.in_registers(tiling) {
-            // One round a term and one a block of 32, and at most two a stored element.
-            let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
-            return terms + terms.div_ceil(32) + 2 * 48 + self.other_iterations(p, tiling);
-        }
-        let terms = u64::from(p.k_end.saturating_sub(p.k_begin));
-        let strided = |n: u32| u64::from(n).div_ceil(LANES);
-        match self {
-            Self::MatmulNt | Self::MatmulNn | Self::OuterProducts => terms.div_ceil(TILE) * (TILE + 1),
-            Self::GatherForward
-            | Self::DenseForward
-            | Self::DenseBackward
-            | Self::DenseGradient
-            | Self::DenseUpdate => terms.div_ceil(DEPTH) * DEPTH_ROUNDS + self.other_iterations(p, tiling),
-            Self::BiasGradient => terms,
-            Self::Softmax | Self::CostValue => 3 * strided(p.outputs) + 18,
-            Self::CountRight => strided(p.outputs) + 6,
-            Self::OutputError => {
-                let terms = u64::from(p.outputs).div_ceil(self.lanes_of_a_row(tiling));
-                if p.cost == 2 { 8 * terms + 30 } else { 4 * terms + 12 }
-            }
-            Self::OutputLayer => {
-                let (lanes, parts) = (self.lanes_of_a_row(tiling), u64::from(OUTPUT_PARTS));
-                let [outputs, sums] = [1, parts].map(|each| (u64::from(p.outputs) * each).div_ceil(lanes));
-                let forward = sums * (u64::from(p.inputs).div_ceil(parts) + 1) + outputs * (parts + 1);
-                forward + if p.cost == 2 { 9 * outputs + 30 } else { 5 * outputs + 12 }
-            }
-            Self::Tally => strided(p.rows) + 12,
-            Self::Answers => 2 * strided(p.outputs) + 18,
-            Self::CountAnswers => u64::from(p.rows),
-            Self::Residuals => u64::from(p.rows).div_ceil(16) + 4,
-            Self::Gather => 4,
-            // Depends on the layers, which Params does not have: the planner counts them (plan/persistent.rs).
-            Self::Persistent => 0,
-            Self::GradientSquares => u64::from(p.count).div_ceil(LANES * u64::from(SQUARES)) + 6,
-            Self::ClipGradients => 6,
-            Self::MaxNorm => 2 * strided(p.inputs) + 6,
-            Self::Activation
-            | Self::ActivationPrime
-            | Self::Hadamard
-            | Self::CostDerivative
-            | Self::Update
-            | Self::Dropout => 0,
         }
     }
 }

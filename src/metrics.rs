@@ -6,7 +6,7 @@ use crate::Cost;
 use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
 use crate::plan::Goal;
-use crate::session::Scores;
+use crate::scores::Scores;
 
 /// Classes up to which every evaluation counts answers by class: beyond, that is a million counters and more.
 const MOST_CLASSES: usize = 256;

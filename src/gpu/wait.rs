@@ -13,7 +13,7 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use super::context::Context;
 use super::fault::{self, Op};
 use crate::error::{Error, Result};
-use crate::session::Stopwatch;
+use crate::stopwatch::Stopwatch;
 
 /// A submission lasts a tenth of a second or so; a device that finishes none for this long is hung.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -6,7 +6,8 @@ use crate::data::Dataset;
 use crate::error::Result;
 use crate::feed::Feed;
 use crate::plan::Goal;
-use crate::session::{Resident, Scores, evaluation_rows};
+use crate::resident::{Resident, evaluation_rows};
+use crate::scores::Scores;
 
 /// A data set on the device for as long as it is looked at, also where the future that does so is dropped on its way.
 struct Visit<'n> {

@@ -4,7 +4,7 @@ use super::Population;
 use crate::Device;
 use crate::error::{Error, Result};
 use crate::network::{AtRest, Network};
-use crate::session::Stopwatch;
+use crate::stopwatch::Stopwatch;
 use crate::train::{History, Recovery, gone, known};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::Checkpoints;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::session::Stopwatch;
+use crate::stopwatch::Stopwatch;
 
 /// How long a run has gone on, and may.
 struct Clock {

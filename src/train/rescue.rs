@@ -9,7 +9,7 @@ use super::state::Rest;
 use super::{Position, StopReason};
 use crate::error::{Error, Result};
 use crate::network::{AtRest, Network};
-use crate::session::Stopwatch;
+use crate::stopwatch::Stopwatch;
 
 #[cfg(test)]
 thread_local! {

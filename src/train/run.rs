@@ -17,7 +17,9 @@ use crate::feed::Feed;
 use crate::metrics::{self, Metrics};
 use crate::network::Network;
 use crate::plan::{Dropout, Goal, Request};
-use crate::session::{self, MOST_STEPS, Resident, Scores, Stopwatch};
+use crate::resident::{MOST_STEPS, Resident, evaluation_rows};
+use crate::scores::Scores;
+use crate::stopwatch::Stopwatch;
 
 /// A run that its caller advances a little at a time: for programs with a loop of their own, such as a game with four
 /// milliseconds a frame. [`Trainer::start`] makes it.
@@ -443,7 +445,7 @@ pub(super) fn resident(
     request.rows = rows.unwrap_or(request.rows);
     let kind = net.kind(&request);
     if rows.is_none() {
-        request.rows = session::evaluation_rows(kind, &request, feed);
+        request.rows = evaluation_rows(kind, &request, feed);
     }
     let (engine, shared) = net.parts();
     Resident::open(engine, kind, &request, shared, feed)

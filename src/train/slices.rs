@@ -14,7 +14,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::plan::Goal;
-use crate::session::Stopwatch;
+use crate::stopwatch::Stopwatch;
 
 /// What a run in slices goes on with when its device fails.
 pub(super) struct Slices {

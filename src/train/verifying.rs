@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::feed::{Feed, Words};
 use crate::network::Network;
 use crate::plan::{Dropout, Goal, Plan, PlanKind, Request};
-use crate::session::Resident;
+use crate::resident::Resident;
 use crate::verify::{Off, StepCheck};
 
 /// Which steps are verified, and by what.

@@ -14,7 +14,7 @@ use super::{KernelChecks, Worst};
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::plan::{Format, Goal, Limits, Plan, PlanKind, Request, Source, Step};
-use crate::session::Stopwatch;
+use crate::stopwatch::Stopwatch;
 use crate::{Activation, Cost, Dataset, Device, Network, NetworkBuilder, Sgd, Trainer};
 
 /// What its random numbers follow from: the same numbers every time.
