@@ -38,11 +38,9 @@ fn data(arch: &Arch, rows: usize, seed: u64) -> Dataset {
     Dataset::new(x, arch.inputs, y, arch.outputs()).expect("data")
 }
 
-/// The CPU and the adapters. Not those of GL: wgpu's GL backend gives a context to one thread at a time, and panics where it is not
-/// given within a second.
+/// The CPU and the adapters that threads can share.
 fn devices() -> Vec<Device> {
-    let (taken, left): (Vec<_>, Vec<_>) =
-        common::devices().into_iter().partition(|device| !device.adapter().contains("(gl, "));
+    let (taken, left): (Vec<_>, Vec<_>) = common::devices().into_iter().partition(common::takes_threads);
     for device in left {
         println!("SKIPPED: {device}");
     }

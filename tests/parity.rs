@@ -5,15 +5,19 @@
 
 mod common;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use wgrad::Device;
 use wgrad::kernel::{Kernel, Params, Tiling};
 use wgrad::plan::Limits;
-use wgrad::verify::{KernelCheck, KernelChecks, Shape, check_kernel, check_kernels};
+use wgrad::verify::{Case, Fill, KernelCheck, KernelChecks, Shape, check_case, check_kernel, check_kernels};
 
-/// One test at a time has the adapters: OpenGL's panics where a context is waited for longer than a second.
-static ADAPTERS: Mutex<()> = Mutex::new(());
+/// The turn of a test, where one at a time has the adapters.
+fn turn() -> Option<MutexGuard<'static, ()>> {
+    static ADAPTERS: Mutex<()> = Mutex::new(());
+    let alone = !common::adapters().iter().all(common::takes_threads);
+    alone.then(|| ADAPTERS.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
 
 /// Rows, inputs, outputs: ones, primes, one off a tile of 8 and off a workgroup of 64, non-square, long sums.
 const SHAPES: &[Shape] = &[
@@ -66,6 +70,14 @@ fn is_allowed(device: &str, check: &KernelCheck) -> bool {
     check.left_out.is_none()
 }
 
+/// The cases of a kernel, all of which passed; none where the device does not allow it.
+fn cases_of(device: &Device, check: &KernelCheck) -> usize {
+    if is_allowed(&device.adapter(), check) {
+        assert!(check.cases > 0 && check.worst.passed(), "{device}: kernel {}: {}", check.kernel.name(), check.worst);
+    }
+    check.cases
+}
+
 fn assert_passed(check: &KernelChecks) {
     println!("{} of {} kernels", ran(check), check.kernels.len());
     for kernel in check.kernels.iter().filter(|kernel| is_allowed(&check.adapter, kernel)) {
@@ -104,20 +116,64 @@ fn cpu_products_on_threads() {
     }
 }
 
+/// Whether what runs is another under this tiling than under the other.
+fn is_tiled(kernel: Kernel, one: Tiling, other: Tiling) -> bool {
+    let constants = |tiling, &[rows, inputs, outputs]: &Shape| {
+        kernel.constants(&Params { rows, inputs, outputs, ..Params::default() }, tiling, 64)
+    };
+    let differs = |shape: &Shape| constants(one, shape) != constants(other, shape);
+    kernel.entry(one) != kernel.entry(other) || SHAPES.iter().any(differs)
+}
+
 /// The matrix kernels have two sets of shaders; an adapter chooses one, but has to run both right.
 #[test]
 fn gpu_kernels_under_the_other_tiling() {
-    let _turn = ADAPTERS.lock();
+    let tiled = Kernel::ALL.iter().filter(|&&kernel| is_tiled(kernel, Tiling::GPU, Tiling::Registers));
+    let tiled: Vec<_> = tiled.copied().collect();
+    let wanted = [
+        Kernel::DenseForward,
+        Kernel::GatherForward,
+        Kernel::OutputError,
+        Kernel::OutputLayer,
+        Kernel::DenseBackward,
+        Kernel::DenseGradient,
+        Kernel::DenseUpdate,
+    ];
+    assert_eq!(tiled, wanted);
+    let _turn = turn();
     for device in common::adapters() {
         let other = match device.limits().tiling {
             Tiling::Workgroup { .. } => Tiling::Registers,
             Tiling::Registers => Tiling::GPU,
         };
-        let device = device.with_tiling(other);
-        let check = check_kernels(&device, SHAPES, 4).expect("the device runs every kernel");
-        println!("{device}, {other:?} tiling: {} cases", check.cases());
-        assert_passed(&check);
+        let device = common::beside(&device).with_tiling(other);
+        let mut cases = 0;
+        for &kernel in &tiled {
+            let check = check_kernel(&device, kernel, SHAPES, 4).expect("the device runs the kernel");
+            cases += cases_of(&device, &check);
+        }
+        println!("{device}, {other:?} tiling: {cases} cases of {} kernels", tiled.len());
+        assert!(cases > 0 || common::has_less_than_webgpu(&device), "{device}: {:?}", device.limits());
     }
+}
+
+/// Every variant of a kernel with its share of the shapes. An activation is a pipeline for each tile, which a software adapter compiles
+/// for long: each has but some tiles.
+fn dealt(kernel: Kernel, shapes: &[Shape]) -> Vec<(Shape, Fill, u32)> {
+    let group = |variant: u32| match kernel {
+        Kernel::GatherForward => Some(variant),
+        Kernel::DenseForward | Kernel::DenseBackward => Some(variant / 4),
+        _ => None,
+    };
+    let mut dealt = Vec::new();
+    for (variant, (at, &shape)) in
+        (0..Case::variants(kernel)).flat_map(|variant| (0..).zip(shapes).map(move |shape| (variant, shape)))
+    {
+        if group(variant).is_none_or(|group: u32| group as usize % shapes.len() == at) {
+            dealt.extend([Fill::Ordinary, Fill::Extreme].map(|fill| (shape, fill, variant)));
+        }
+    }
+    dealt
 }
 
 /// Results that take tiles of every shape, where one workgroup is enough to keep the device busy.
@@ -140,17 +196,16 @@ fn gpu_kernels_with_large_tiles() {
         let tiles: std::collections::BTreeSet<_> = tiles.collect();
         assert_eq!(tiles.len(), 4, "{}: {tiles:?}", kernel.name());
     }
-    let _turn = ADAPTERS.lock();
+    let _turn = turn();
     for device in common::adapters() {
-        let device = device.with_tiling(tiling);
+        let device = common::beside(&device).with_tiling(tiling);
         let mut cases = 0;
         for &kernel in &matrix {
-            let check = check_kernel(&device, kernel, SHAPES, 5).expect("the device runs the kernel");
-            if !is_allowed(&device.adapter(), &check) {
-                continue;
+            for (shape, fill, variant) in dealt(kernel, SHAPES) {
+                let case = Case::new(kernel, shape, fill, variant, 5);
+                let check = check_case(&device, &case).expect("the device runs the kernel");
+                cases += cases_of(&device, &check);
             }
-            assert!(check.cases > 0 && check.worst.passed(), "{device}: kernel {}: {}", kernel.name(), check.worst);
-            cases += check.cases;
         }
         println!("{device}: {cases} cases with tiles of up to 64 x 64");
         assert!(cases > 0, "{device}: {:?}", device.limits());
@@ -159,26 +214,40 @@ fn gpu_kernels_with_large_tiles() {
 
 #[test]
 fn gpu_kernels() {
-    let _turn = ADAPTERS.lock();
+    let _turn = turn();
     for device in common::adapters() {
-        let check = check_kernels(&device, SHAPES, 2).expect("the device runs every kernel");
+        // Its pipelines take as long to compile as all others together.
+        let (long, others) = Kernel::ALL.iter().partition(|&&kernel| kernel == Kernel::Persistent);
+        let check = |device: &Device, kernels: Vec<Kernel>| {
+            let check = |&kernel| check_kernel(device, kernel, SHAPES, 2).expect("the device runs every kernel");
+            kernels.iter().map(check).collect::<Vec<_>>()
+        };
+        let mut kernels: Vec<_> = common::at_once(&device, vec![others, long], check).into_iter().flatten().collect();
+        kernels.sort_by_key(|check| Kernel::ALL.iter().position(|&kernel| kernel == check.kernel));
+        assert!(kernels.iter().map(|check| check.kernel).eq(Kernel::ALL.iter().copied()));
+        let check = KernelChecks { adapter: device.adapter(), kernels };
         report(&device, &check);
         assert_passed(&check);
     }
 }
 
-/// Eight workgroups a dimension: grids have to fold, those of more than 64 workgroups into several dispatches. And two.
+/// Eight workgroups a dimension: grids have to fold, those of more than 64 workgroups into several dispatches. And two, which are all that
+/// the cases of the persistent kernel have.
 #[test]
 fn gpu_kernels_on_folded_grids() {
-    let _turn = ADAPTERS.lock();
+    let _turn = turn();
     let shapes = [[24, 17, 41], [17, 40, 24], [40, 20, 20], [33, 21, 13], [64, 50, 60]];
     let runs = [(8, &shapes[..]), (2, &shapes[..1])];
     for (device, (max_groups, shapes)) in
         common::adapters().into_iter().flat_map(|device| runs.map(|run| (device.clone(), run)))
     {
         let device = device.with_limits(Limits { max_groups, ..Limits::HOST });
-        let check = check_kernels(&device, shapes, 3).expect("the device runs every kernel");
-        println!("{device}: {} cases on grids of {max_groups} a dimension", check.cases());
-        assert_passed(&check);
+        let mut cases = 0;
+        for &kernel in Kernel::ALL.iter().filter(|&&kernel| kernel != Kernel::Persistent) {
+            let check = check_kernel(&device, kernel, shapes, 3).expect("the device runs the kernel");
+            cases += cases_of(&device, &check);
+        }
+        println!("{device}: {cases} cases on grids of {max_groups} a dimension");
+        assert!(cases > 0, "{device}: {:?}", device.limits());
     }
 }

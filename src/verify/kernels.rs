@@ -6,7 +6,7 @@ use super::case::{Case, Fill, Shape};
 use super::compare::Worst;
 use crate::Device;
 use crate::error::{Error, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Params};
 use crate::plan::Limits;
 
 /// How one kernel did.
@@ -131,15 +131,34 @@ pub async fn check_kernel_async(device: &Device, kernel: Kernel, shapes: &[Shape
         for fill in [Fill::Ordinary, Fill::Extreme] {
             for variant in 0..Case::variants(kernel) {
                 let case = Case::new(kernel, shape, fill, variant, seed);
-                let found = case.check(&mut engine).await.map_err(|error| match error {
-                    Error::Disagreement(what) => Error::Disagreement(format!("{device}, shape {shape:?}: {what}")),
-                    other => other,
-                })?;
+                let found = case.check(&mut engine).await.map_err(|error| on(device, shape, error))?;
                 check.take(&case, found);
             }
         }
     }
     Ok(check)
+}
+
+/// As [`check_kernels_async`], one case, such as a report names.
+///
+/// # Errors
+/// What the device reports; [`Error::Disagreement`] where the kernel writes what it must not.
+pub async fn check_case_async(device: &Device, case: &Case) -> Result<KernelCheck> {
+    let mut check = KernelCheck::new(case.kernel(), &device.limits());
+    if check.left_out.is_none() {
+        let Params { rows, inputs, outputs, .. } = *case.params();
+        let found = case.check(&mut device.engine()).await;
+        check.take(case, found.map_err(|error| on(device, [rows, inputs, outputs], error))?);
+    }
+    Ok(check)
+}
+
+/// A disagreement with where it was seen.
+fn on(device: &Device, shape: Shape, error: Error) -> Error {
+    match error {
+        Error::Disagreement(what) => Error::Disagreement(format!("{device}, shape {shape:?}: {what}")),
+        other => other,
+    }
 }
 
 /// Blocking form of [`check_kernels_async`].
@@ -165,4 +184,22 @@ pub fn check_kernels(device: &Device, shapes: &[Shape], seed: u64) -> Result<Ker
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
 pub fn check_kernel(device: &Device, kernel: Kernel, shapes: &[Shape], seed: u64) -> Result<KernelCheck> {
     crate::blocking::block_on(check_kernel_async(device, kernel, shapes, seed))
+}
+
+/// Blocking form of [`check_case_async`].
+///
+/// # Errors
+/// As there.
+///
+/// ```
+/// use wgrad::kernel::Kernel;
+/// use wgrad::verify::{Case, Fill, check_case};
+/// let case = Case::new(Kernel::DenseForward, [9, 17, 8], Fill::Extreme, 3, 1);
+/// let check = check_case(&wgrad::Device::cpu(), &case)?;
+/// assert!(check.passed(), "{}", check.worst);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+pub fn check_case(device: &Device, case: &Case) -> Result<KernelCheck> {
+    crate::blocking::block_on(check_case_async(device, case))
 }

@@ -15,7 +15,7 @@ mod tracked;
 pub use case::{Case, Fill, Shape};
 pub use case_runner::CaseRunner;
 pub use compare::{Worst, bound, compare};
-pub use kernels::{KernelCheck, KernelChecks, check_kernel_async, check_kernels_async};
+pub use kernels::{KernelCheck, KernelChecks, check_case_async, check_kernel_async, check_kernels_async};
 pub use lockstep::{DeviceRunner, Lockstep, Runner, lockstep_async};
 pub use self_check::{PlanCheck, SelfCheck};
 #[cfg(feature = "gpu")]
@@ -24,6 +24,6 @@ pub(crate) use step::{Off, StepCheck};
 pub use tracked::Tracked;
 
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-pub use kernels::{check_kernel, check_kernels};
+pub use kernels::{check_case, check_kernel, check_kernels};
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
 pub use lockstep::lockstep;

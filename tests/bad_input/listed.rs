@@ -100,7 +100,7 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("idx.rs", "bad_input/tables.rs", "read_idx"),
     ("idx.rs", "files/random.rs", "read_idx_from"),
     ("kernels.rs", "misuse.rs", "check_kernels"),
-    ("kernels.rs", "bad_input/plans.rs", "check_kernel"),
+    ("kernels.rs", "bad_input/plans.rs", "check_kernel check_case"),
     ("lockstep.rs", "bad_input/plans.rs", "lockstep"),
     ("mnist.rs", "bad_input/tables.rs", "load_idx_pair load_mnist_dir"),
     ("pictures.rs", "bad_input/charts.rs", "weight_pictures misread_pictures"),

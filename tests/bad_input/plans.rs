@@ -4,7 +4,7 @@ use wgrad::kernel::{Kernel, Params, Tiling};
 use wgrad::plan::{BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, PlanKind, Request, Role, Source, Update};
 use wgrad::real::Real;
 use wgrad::verify::{
-    Case, CaseRunner, DeviceRunner, Fill, Runner, Tracked, Worst, bound, check_kernel, compare, lockstep,
+    Case, CaseRunner, DeviceRunner, Fill, Runner, Tracked, Worst, bound, check_case, check_kernel, compare, lockstep,
 };
 use wgrad::{Activation, Cost, Device, Layer, Network};
 
@@ -218,6 +218,8 @@ fn cases_that_cannot_be() {
         let mut runner = CaseRunner::new(&Device::cpu(), &case).expect("a runner");
         runner.run(0).expect("nothing to do");
         runner.run(1).expect("once");
+        let check = check_case(&Device::cpu(), &case).expect("the CPU runs every case");
+        assert!(check.kernel == kernel && check.cases == 1 && check.passed(), "{}: {}", kernel.name(), check.worst);
     }
 }
 

@@ -41,6 +41,43 @@ pub fn devices_and_plans() -> Vec<(Device, PlanKind)> {
     devices().into_iter().flat_map(|device| PlanKind::ALL.map(|kind| (device.clone(), kind))).collect()
 }
 
+/// Whether threads can work on this adapter at once. By OpenGL they cannot: wgpu's backend gives a context to one thread at a time, and
+/// panics where it is not given within a second.
+pub fn takes_threads(device: &Device) -> bool {
+    !device.adapter().contains("(gl, ")
+}
+
+/// Another device of the same adapter, where threads can work on both: a software one compiles shaders on one core a device.
+pub fn beside(device: &Device) -> Device {
+    if takes_threads(device) {
+        pollster::block_on(device.reopen_async()).expect("another device of the adapter")
+    } else {
+        device.clone()
+    }
+}
+
+/// Does the work on each part at once, on the first with this device, on the others with one `beside` it. Where threads cannot
+/// work at once, on one after the other.
+pub fn at_once<P: Send, R: Send>(device: &Device, parts: Vec<P>, work: impl Fn(&Device, P) -> R + Sync) -> Vec<R> {
+    if !takes_threads(device) {
+        return parts.into_iter().map(|part| work(device, part)).collect();
+    }
+    std::thread::scope(|scope| {
+        let work = &work;
+        let begin = |(n, part)| {
+            scope.spawn(move || match n {
+                0 => work(device, part),
+                _ => work(&beside(device), part),
+            })
+        };
+        let begun: Vec<_> = parts.into_iter().enumerate().map(begin).collect();
+        let end = |thread: std::thread::ScopedJoinHandle<'_, R>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        begun.into_iter().map(end).collect()
+    })
+}
+
 /// What a run leaves out has to be seen, so it goes past the test harness, which hides what passing tests print.
 pub fn say(what: &str) {
     // One write, so that no other thread's output comes in between.
