@@ -221,7 +221,7 @@ fn random_plans() {
 
 /// Weights of rows, and smoothed labels, with every cost in every plan.
 #[test]
-fn weights_and_smoothing() {
+fn weights_and_smoothed_labels() {
     for device in common::devices() {
         let (mut plans, mut worst) = (0, Worst::default());
         for (kind, (output, cost)) in

@@ -238,7 +238,7 @@ fn random_runs_on_the_cpu() {
 fn random_runs_on_each_adapter() {
     let cpu = Device::cpu_with_threads(1);
     for device in common::adapters() {
-        for kind in PlanKind::ALL {
+        common::at_once(&device, PlanKind::ALL.to_vec(), |device, kind| {
             let [compared, told, worst] = [Cell::new(0_u32), Cell::new(0), Cell::new(0)];
             many(40, |run| {
                 let want = match run.run(&cpu, kind, None, false) {
@@ -247,7 +247,7 @@ fn random_runs_on_each_adapter() {
                 };
                 let allowed = run.allowed(&want)?;
                 // Every step held to the CPU, from what the device had before it; then the run as a whole.
-                let got = run.run(&device, kind, None, true)?;
+                let got = run.run(device, kind, None, true)?;
                 let ratio = compare(&got, &wide(&want), &allowed)?;
                 compared.set(compared.get() + 1);
                 worst.set(worst.get().max((1000.0 * ratio) as u32));
@@ -265,6 +265,6 @@ fn random_runs_on_each_adapter() {
             );
             println!("{told} of them are told from a run with another seed");
             assert!(compared > 30 && told > 25, "{compared} {told}");
-        }
+        });
     }
 }
