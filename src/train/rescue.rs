@@ -15,6 +15,8 @@ use crate::stopwatch::Stopwatch;
 thread_local! {
     /// What a test does to every state that is kept, to see that it is noticed.
     pub(super) static SPOIL: std::cell::Cell<Option<fn(&mut Rest)>> = const { std::cell::Cell::new(None) };
+    /// How often a run went on from a state that was spoilt.
+    pub(super) static SPOILT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// What is kept of a run on the host, and how often it has been needed.
@@ -32,6 +34,8 @@ pub(super) struct Rescue {
     pub(super) is_over: bool,
     /// What the device failed with before the run began.
     pub(super) failed: Option<Error>,
+    #[cfg(test)]
+    is_spoilt: bool,
 }
 
 impl Rescue {
@@ -55,7 +59,18 @@ impl Rescue {
     pub(super) fn with(recovery: &Recovery, is_on: bool) -> Self {
         let (every, since) = (recovery.every, Stopwatch::start());
         let start = AtRest::default();
-        Self { is_on, every, start, rest: None, since, tries: 0, is_over: false, failed: None }
+        Self {
+            is_on,
+            every,
+            start,
+            rest: None,
+            since,
+            tries: 0,
+            is_over: false,
+            failed: None,
+            #[cfg(test)]
+            is_spoilt: false,
+        }
     }
 
     /// Whether it is time to keep the state.
@@ -83,11 +98,17 @@ impl Rescue {
             self.tries = 0;
         }
         self.rest = Some(rest);
+        #[cfg(test)]
+        {
+            self.is_spoilt = SPOIL.get().is_some();
+        }
         self.since = Stopwatch::start();
     }
 
     /// Has the run go on from what was kept, and says whether there was anything.
     pub(super) fn restore(&self, run: &mut Training<'_>) -> bool {
+        #[cfg(test)]
+        SPOILT.set(SPOILT.get() + usize::from(self.is_spoilt));
         if let Some(rest) = &self.rest {
             run.go_on(rest);
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use outcomes::{Outcomes, Undisturbed};
 use run::{Case, Place, Way};
 
-use super::rescue::SPOIL;
+use super::rescue::{SPOIL, SPOILT};
 use super::state::Rest;
 use crate::gpu::fault::{Fault, Op, Script};
 use crate::plan::PlanKind;
@@ -281,22 +281,32 @@ fn a_recovery_that_is_off_by_a_bit_or_a_step_is_found() {
     SPOIL_MANY.set(None);
 }
 
-/// Losses late in a run whose kept states are spoilt.
+/// Losses late in a run whose kept states are spoilt. What is lost after the last step needs no state; and a run in slices may be so fast
+/// that the device is lost before a state is there, and begins again.
 fn all_are_found(case: &Case, what: &str) {
     let spoils = (SPOIL.take(), SPOIL_MANY.take());
     let undisturbed = Undisturbed::of(case);
     SPOIL.set(spoils.0);
     SPOIL_MANY.set(spoils.1);
     let last = undisturbed.script.on_devices;
-    let mut outcomes = Outcomes::default();
-    for nth in (last * 3 / 4..last - 12).step_by(5) {
+    let (mut found, mut unspoilt) = (0, 0);
+    let nths = || (last * 3 / 4..last - 12).step_by(3);
+    for nth in nths().chain(nths()).chain(nths()) {
+        if found > 0 && nth == last * 3 / 4 {
+            break;
+        }
+        SPOILT.set(0);
+        let mut outcomes = Outcomes::default();
         outcomes.add(case, &undisturbed, &[Fault::Lost { nth, noticed: false }]);
+        let is_spoilt = case.way != Way::Slices || SPOILT.get() > 0;
+        if is_spoilt && outcomes.lost_after == 0 {
+            assert_eq!(outcomes.otherwise.len(), 1, "{case:?}: {what} was not noticed: {outcomes:?}");
+            found += 1;
+        } else {
+            assert!(outcomes.otherwise.is_empty(), "{case:?}: nothing was spoilt: {outcomes:?}");
+            unspoilt += 1;
+        }
     }
-    // What is lost after the last step needs no state.
-    let found = outcomes.otherwise.len();
-    assert!(
-        found > 0 && found + outcomes.lost_after == outcomes.injected,
-        "{case:?}: {what} was not noticed: {outcomes:?}"
-    );
-    println!("{}, {}, {what}: {found} spoilt states were all found", case.place, case.way);
+    assert!(found > 0, "{case:?}: {what}: {unspoilt} runs needed no state");
+    println!("{}, {}, {what}: {found} spoilt states were all found, {unspoilt} runs needed none", case.place, case.way);
 }
