@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use common::app::App;
 use common::nets::{Arch, bits};
-use pollster::block_on;
 use wgrad::plan::PlanKind;
 use wgrad::{Activation, Adam, Cost, Dataset, Device, Event, Trainer, wgpu};
 
@@ -49,13 +48,7 @@ fn devices() -> Vec<Device> {
 
 /// Another device on the same adapter.
 fn again(device: &Device) -> Device {
-    if device.kind() == "cpu" {
-        return Device::cpu();
-    }
-    let adapter = device.adapter();
-    let (name, rest) = adapter.rsplit_once(" (").expect("a name, and what it is in brackets");
-    let backend = rest.split([',', ')']).next().expect("a backend");
-    block_on(Device::named_async(&format!("{backend}:{name}"))).expect("the adapter again")
+    if device.kind() == "cpu" { Device::cpu() } else { common::beside(device) }
 }
 
 /// The bits of a network after a short training, different for each seed.

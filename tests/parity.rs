@@ -70,11 +70,15 @@ fn is_allowed(device: &str, check: &KernelCheck) -> bool {
     check.left_out.is_none()
 }
 
-/// The cases of a kernel, all of which passed; none where the device does not allow it.
+/// The cases of a kernel, all of which passed; none where the device has less than WebGPU promises, and does not allow it.
 fn cases_of(device: &Device, check: &KernelCheck) -> usize {
+    let name = check.kernel.name();
     if is_allowed(&device.adapter(), check) {
-        assert!(check.cases > 0 && check.worst.passed(), "{device}: kernel {}: {}", check.kernel.name(), check.worst);
+        assert!(check.cases > 0 && check.worst.passed(), "{device}: kernel {name}: {}", check.worst);
+    } else {
+        assert!(common::has_less_than_webgpu(device), "{device}: kernel {name} is left out");
     }
+    assert!(check.passed(), "{device}: kernel {name}: {check:?}");
     check.cases
 }
 
@@ -165,7 +169,7 @@ fn dealt(kernel: Kernel, shapes: &[Shape]) -> Vec<(Shape, Fill, u32)> {
         Kernel::DenseForward | Kernel::DenseBackward => Some(variant / 4),
         _ => None,
     };
-    let mut dealt = Vec::new();
+    let mut dealt: Vec<(Shape, Fill, u32)> = Vec::new();
     for (variant, (at, &shape)) in
         (0..Case::variants(kernel)).flat_map(|variant| (0..).zip(shapes).map(move |shape| (variant, shape)))
     {
@@ -173,6 +177,9 @@ fn dealt(kernel: Kernel, shapes: &[Shape]) -> Vec<(Shape, Fill, u32)> {
             dealt.extend([Fill::Ordinary, Fill::Extreme].map(|fill| (shape, fill, variant)));
         }
     }
+    let all = shapes.iter().all(|shape| dealt.iter().any(|case| case.0 == *shape))
+        && (0..Case::variants(kernel)).all(|variant| dealt.iter().any(|case| case.2 == variant));
+    assert!(all, "{}: a shape or a variant is left out", kernel.name());
     dealt
 }
 
