@@ -32,7 +32,7 @@ pub struct Device {
 
 #[derive(Debug, Clone)]
 enum Place {
-    Cpu(cpu::Threads),
+    Cpu(cpu::Teams),
     #[cfg(feature = "gpu")]
     Gpu(Arc<crate::gpu::Context>),
 }
@@ -52,7 +52,8 @@ pub struct AdapterSummary {
 }
 
 impl Device {
-    /// The CPU backend, with as many threads for large products as rayon has.
+    /// The CPU backend, with as many threads for large products as rayon has. What a thread of a rayon pool asks for, as within
+    /// `par_iter`, it computes alone, to the same bits: there the cores are taken.
     #[must_use]
     pub fn cpu() -> Self {
         Self::cpu_because("it was asked for", 0)
@@ -68,7 +69,7 @@ impl Device {
     pub(crate) fn cpu_because(reason: &str, threads: usize) -> Self {
         // Nobody means to start millions.
         let threads = threads.min(MOST_THREADS);
-        Self { place: Place::Cpu(cpu::Threads(threads)), reason: reason.into(), limits: Limits::HOST }
+        Self { place: Place::Cpu(cpu::Teams::of(threads)), reason: reason.into(), limits: Limits::HOST }
     }
 
     /// The device to use when nobody says: a discrete GPU, else an integrated one, else the CPU backend. A software adapter
@@ -440,7 +441,7 @@ impl Device {
 
     pub(crate) fn engine(&self) -> Engine {
         match &self.place {
-            Place::Cpu(threads) => Engine::cpu(cpu::Engine::new(*threads)),
+            Place::Cpu(teams) => Engine::cpu(cpu::Engine::new(teams.clone())),
             #[cfg(feature = "gpu")]
             Place::Gpu(context) => Engine::gpu(crate::gpu::Engine::new(Arc::clone(context), self.limits)),
         }

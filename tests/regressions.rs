@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::nets::Numbers;
 use wgrad::kernel::{Access, Element};
 use wgrad::plan::{BufferId, Dropout, Emphasis, Format, Goal, Limits, Plan, PlanKind, Request, Source, Update};
@@ -84,6 +86,31 @@ fn more_threads_than_there_can_be_are_no_trouble() {
     let net = Network::new(150).dense(150, Activation::Tanh).build(&device).expect("a network");
     // Enough multiplications for a product on several threads.
     assert!(net.predict(&vec![0.5; 150 * 150]).is_ok());
+}
+
+/// A worker of rayon that waits does other work of its pool meanwhile: it once asked for the network that it was computing with, and
+/// waited for itself.
+#[test]
+fn one_network_answers_all_threads_of_a_rayon_pool() {
+    use rayon::prelude::*;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let device = Device::cpu_with_threads(2);
+        let net = Network::new(150).dense(150, Activation::Tanh).build(&device).expect("a network");
+        let (x, y) = (Numbers(3).many(150 * 200), Numbers(4).many(150 * 200));
+        let want = net.predict(&x).expect("outputs");
+        let data = Dataset::new(x.clone(), 150, y, 150).expect("a data set");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
+        let right = pool.install(|| {
+            (0..200_usize).into_par_iter().all(|at| match at % 2 {
+                0 => net.predict(&x).expect("outputs") == want,
+                _ => net.evaluate(&data, Cost::Quadratic).expect("an evaluation").rows == 200,
+            })
+        });
+        sender.send(right).expect("a listener");
+    });
+    let right = receiver.recv_timeout(Duration::from_secs(120)).expect("threads that do not wait for themselves");
+    assert!(right, "other outputs than those of a thread alone");
 }
 
 // ---- plans and buffers that a caller has written ----------------------------------------------------------------

@@ -25,8 +25,7 @@ pub(crate) use cost::{argmax, row_right};
 pub(crate) use data::BYTE;
 pub(crate) use dropout::random_bits;
 pub(crate) use memory::{Bound, Buffer, Memory};
-use threads::Team;
-pub(crate) use threads::Threads;
+pub(crate) use threads::{Teams, alone};
 
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params};
@@ -51,13 +50,13 @@ impl Arithmetic for f32 {
 #[derive(Debug)]
 pub(crate) struct Engine<T> {
     memory: Memory<T>,
-    team: Team,
+    teams: Teams,
     free: Vec<usize>,
 }
 
 impl<T: Arithmetic> Engine<T> {
-    pub(crate) const fn new(threads: Threads) -> Self {
-        Self { memory: Memory::new(), team: Team::new(threads), free: Vec::new() }
+    pub(crate) const fn new(teams: Teams) -> Self {
+        Self { memory: Memory::new(), teams, free: Vec::new() }
     }
 
     pub(crate) const fn memory(&self) -> &Memory<T> {
@@ -118,7 +117,7 @@ impl<T: Arithmetic> Engine<T> {
     /// Runs these steps in order, all of them `times` over; `slots` are the buffers of each in the order of its kernel's row.
     /// Small steps stay on the calling thread.
     pub(crate) fn run(&mut self, steps: &[Step], slots: &[Vec<Bound>], times: usize) {
-        let Self { memory, team, .. } = self;
+        let Self { memory, teams, .. } = self;
         let mut all = |threads| {
             for _ in 0..times {
                 for (step, slots) in steps.iter().zip(slots) {
@@ -128,7 +127,7 @@ impl<T: Arithmetic> Engine<T> {
                 }
             }
         };
-        if steps.iter().any(|step| product::is_large(step.kernel, &step.params)) { team.run(all) } else { all(1) }
+        if steps.iter().any(|step| product::is_large(step.kernel, &step.params)) { teams.run(all) } else { all(1) }
     }
 
     /// Runs one step by the plain loops, whatever is faster.

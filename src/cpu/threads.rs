@@ -4,8 +4,9 @@
 //! step of a middling net; after a while without a piece they nap. A piece that nobody has begun its owner takes back. What an
 //! element's bits are does not depend on the cut.
 
-use std::sync::OnceLock;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder, Yield};
@@ -15,40 +16,97 @@ const SPIN: Duration = Duration::from_micros(20);
 const READY: Duration = Duration::from_micros(300);
 const NAP: Duration = Duration::from_micros(100);
 
-/// How many threads large steps may use: 0 means as many as rayon would start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Threads(pub(crate) usize);
-
-/// The threads of one engine; they start with the first plan that is worth it.
-///
-/// No two engines share them: a thread that helps one of two plans could wait for the other for ever.
-#[derive(Debug)]
-pub(super) struct Team {
-    threads: Threads,
-    pool: OnceLock<Option<ThreadPool>>,
+thread_local! {
+    /// Whether what this thread runs it runs alone.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-impl Team {
-    pub(super) const fn new(threads: Threads) -> Self {
-        Self { threads, pool: OnceLock::new() }
+/// Has this thread run plans without the help of others meanwhile, if so it is: where as many threads as there are cores do so.
+pub(crate) fn alone<R>(so: bool, work: impl FnOnce() -> R) -> R {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _before = Before(ALONE.replace(so));
+    work()
+}
+
+/// The threads of a CPU device, shared by all its clones and engines: teams, which start with the first plan that is worth it and are lent
+/// to one plan at a time.
+///
+/// No two plans have the same team: a thread that helps one of two could wait for the other for ever.
+#[derive(Debug, Clone)]
+pub(crate) struct Teams(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// How many threads a team has: 0 means as many as rayon would start.
+    threads: usize,
+    idle: Mutex<Vec<ThreadPool>>,
+    /// There is one core, or no more threads are to be had: no further team is tried.
+    none: AtomicBool,
+}
+
+impl Shared {
+    fn idle(&self) -> MutexGuard<'_, Vec<ThreadPool>> {
+        // Nothing that could panic is done under this lock.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Teams {
+    pub(crate) fn of(threads: usize) -> Self {
+        Self(Arc::new(Shared { threads, idle: Mutex::new(Vec::new()), none: AtomicBool::new(threads == 1) }))
     }
 
-    /// Runs `work` where [`split`] finds the other threads, and tells it how many there are with its own.
+    /// Runs `work` where [`split`] finds the other threads of a team, and tells it how many there are with its own. The results have
+    /// the same bits without them.
     pub(super) fn run(&self, work: impl FnOnce(usize) + Send) {
-        if self.threads.0 == 1 || cfg!(target_arch = "wasm32") {
+        // A thread of the caller's own rayon pool would do other work of that pool while it waits for a team: work which may want
+        // the very network that waits. And there the cores are taken.
+        if ALONE.get() || rayon::current_thread_index().is_some() {
             return work(1);
         }
-        let start = || {
-            let name = |i| format!("wgrad-{i}");
-            ThreadPoolBuilder::new().num_threads(self.threads.0).thread_name(name).build().ok()
-        };
-        match self.pool.get_or_init(start) {
-            Some(pool) if pool.current_num_threads() > 1 => {
-                let count = pool.current_num_threads();
-                pool.install(|| with_helpers(count, work));
+        let lent = self.lend();
+        match &lent.team {
+            Some(team) => {
+                let count = team.current_num_threads();
+                team.install(|| with_helpers(count, work));
             }
-            // One core, or a machine that has no more threads to give: the results are the same.
-            _ => work(1),
+            None => work(1),
+        }
+    }
+
+    /// An idle team, or a new one, if there can be one.
+    fn lend(&self) -> Lent<'_> {
+        let Self(shared) = self;
+        let idle = shared.idle().pop();
+        let team = idle.or_else(|| {
+            if cfg!(target_arch = "wasm32") || shared.none.load(Ordering::Relaxed) {
+                return None;
+            }
+            let name = |i| format!("wgrad-{i}");
+            let team = ThreadPoolBuilder::new().num_threads(shared.threads).thread_name(name).build();
+            let team = team.ok().filter(|team| team.current_num_threads() > 1);
+            shared.none.store(team.is_none(), Ordering::Relaxed);
+            team
+        });
+        Lent { shared, team }
+    }
+}
+
+/// A team that goes back among the idle ones, also when the work panics.
+struct Lent<'a> {
+    shared: &'a Shared,
+    team: Option<ThreadPool>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(team) = self.team.take() {
+            self.shared.idle().push(team);
         }
     }
 }
@@ -145,12 +203,12 @@ fn pieces<T: Send>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Team, Threads, split, split_two};
+    use super::{Teams, alone, split, split_two};
 
     #[test]
     fn every_row_is_done_once_whatever_the_cut() {
         for threads in [0, 1, 2, 3] {
-            Team::new(Threads(threads)).run(|count| {
+            Teams::of(threads).run(|count| {
                 assert!(count >= 1 && (threads == 0 || count == threads));
                 for (rows, row, unit) in
                     [(1, 1, 1), (1, 7, 6), (5, 3, 6), (6, 3, 6), (13, 2, 6), (64, 5, 1), (100, 1, 7)]
@@ -183,11 +241,47 @@ mod tests {
 
     #[test]
     fn a_panic_in_the_work_ends_the_helpers_too() {
-        let team = Team::new(Threads(3));
-        let run = std::panic::AssertUnwindSafe(|| team.run(|_| panic!("on purpose")));
+        let teams = Teams::of(3);
+        let run = std::panic::AssertUnwindSafe(|| teams.run(|_| panic!("on purpose")));
         assert!(std::panic::catch_unwind(run).is_err());
         let mut ran = false;
-        team.run(|count| ran = count == 3);
+        teams.run(|count| ran = count == 3);
         assert!(ran);
+        assert_eq!(teams.0.idle().len(), 1);
+    }
+
+    #[test]
+    fn teams_are_lent_to_one_plan_at_a_time_and_come_back() {
+        let teams = Teams::of(2);
+        let both = std::sync::Barrier::new(2);
+        for _ in 0..3 {
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        teams.run(|count| {
+                            assert_eq!(count, 2);
+                            both.wait();
+                        });
+                    });
+                }
+            });
+            assert_eq!(teams.0.idle().len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_thread_of_another_pool_and_one_that_is_told_so_work_alone() {
+        let teams = Teams::of(2);
+        let count = || {
+            let mut seen = 0;
+            teams.run(|count| seen = count);
+            seen
+        };
+        assert_eq!(count(), 2);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
+        assert_eq!(pool.install(count), 1);
+        assert_eq!(alone(true, count), 1);
+        assert_eq!(alone(true, || alone(false, count)), 2);
+        assert_eq!(count(), 2);
     }
 }

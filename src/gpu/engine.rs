@@ -79,7 +79,8 @@ impl Engine {
         #[cfg(not(target_arch = "wasm32"))]
         std::thread::scope(|scope| {
             let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_COMPILERS);
-            let others: Vec<_> = (1..cores).map(|_| scope.spawn(make)).collect();
+            let thread = || std::thread::Builder::new().spawn_scoped(scope, make).ok();
+            let others: Vec<_> = (1..cores).map_while(|_| thread()).collect();
             let own = make();
             // A thread that panicked has made no pipelines: they are made when they are needed, and the panic shows there.
             others.into_iter().filter_map(|thread| thread.join().ok()).fold(own, |all, one| all.and(one))

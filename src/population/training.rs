@@ -5,6 +5,7 @@ use std::ops::{ControlFlow, Range};
 use super::recovery::{self, Kept};
 use super::{Population, PopulationReport};
 use crate::backend::Engine;
+use crate::cpu;
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -194,7 +195,8 @@ impl Population {
     async fn on_threads(&mut self, data: &Dataset, kept: &mut Kept) -> Result<PopulationReport> {
         use std::sync::Mutex;
         let left = kept.done.len()..self.networks.len();
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(left.len());
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = cores.min(left.len());
         let trainers: Vec<_> = left.clone().map(|member| self.trainer_on(member, data, kept)).collect();
         let waiting = Mutex::new(self.networks[left].iter_mut().zip(trainers).enumerate());
         let work = || {
@@ -202,11 +204,14 @@ impl Population {
             loop {
                 let next = waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                 let Some((member, (network, trainer))) = next else { return done };
-                done.push((member, trainer.and_then(|mut trainer| trainer.fit(network, data, None))));
+                let fit = |mut trainer: Trainer<'_>| cpu::alone(threads == cores, || trainer.fit(network, data, None));
+                done.push((member, trainer.and_then(fit)));
             }
         };
         let mut done: Vec<_> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            // Where the machine has no more threads to give, those there are do it all.
+            let thread = || std::thread::Builder::new().spawn_scoped(scope, work).ok();
+            let others: Vec<_> = (1..threads).map_while(|_| thread()).collect();
             let mut done = work();
             for other in others {
                 match other.join() {

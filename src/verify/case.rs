@@ -247,7 +247,7 @@ impl Case {
 
     /// The buffers as the plain loops leave them, in `f64` with the scale of the error.
     fn oracle(&self) -> cpu::Memory<Tracked> {
-        let mut engine = cpu::Engine::<Tracked>::new(cpu::Threads(1));
+        let mut engine = cpu::Engine::<Tracked>::new(cpu::Teams::of(1));
         for (element, _, words) in &self.buffers {
             let slot = engine.alloc(*element, words.len());
             // The buffer was just made this long.

@@ -185,7 +185,7 @@ pub async fn lockstep_async<A: Runner, B: Runner>(
         let want = "at most the number of mini-batches of the data set";
         return Err(Error::InvalidOption { option: "times", value: times.to_string(), want });
     }
-    let mut oracle = cpu::Engine::<Tracked>::new(cpu::Threads(1));
+    let mut oracle = cpu::Engine::<Tracked>::new(cpu::Teams::of(1));
     let slots = slots(plan, |_| None, |spec| Ok(Slot::whole(oracle.alloc(spec.element, spec.len))))?;
     for (index, words) in contents(plan, seed).iter().enumerate() {
         oracle.write(slots[index].buffer, slots[index].start, words)?;

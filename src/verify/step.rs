@@ -59,7 +59,7 @@ impl StepCheck {
         let quads = device.buffer(Role::Walk).map_or(0, |walk| device.buffers[walk.0].head[4] as usize);
         let origin = |id: usize| if persistent { in_persistent(device, &plan, id) } else { whole(device, id) };
         let origins = (0..plan.buffers.len()).map(origin).collect();
-        let mut oracle = cpu::Engine::new(cpu::Threads(1));
+        let mut oracle = cpu::Engine::new(cpu::Teams::of(1));
         let slots = slots(&plan, |_| None, |spec| Ok(Slot::whole(oracle.alloc(spec.element, spec.len))))?;
         let mut check = Self { device: device.clone(), plan, origins, oracle, slots, quads };
         check.put(Role::Inputs, 0, inputs)?;
