@@ -92,6 +92,33 @@ fn each_network_is_as_if_alone() {
     }
 }
 
+/// What takes one workgroup seconds is not for one: a watchdog would end it. And a plan that a member was given is its own.
+#[test]
+fn large_steps_and_forced_plans_are_trained_one_after_another() {
+    for device in common::devices().into_iter().filter(|device| device.kind() != "cpu") {
+        let net = |width, kind: Option<PlanKind>| {
+            let net = Network::new(784).dense(width, Activation::Tanh).dense(10, Activation::Sigmoid).seed(4);
+            kind.into_iter().fold(net, NetworkBuilder::plan)
+        };
+        // 3 * 794 * 600 * 100 multiplications a step, where 2^27 are the most.
+        for (width, kind) in [(600, None), (9, Some(PlanKind::Fused)), (9, Some(PlanKind::Textbook))] {
+            let mut population = Population::new(&device, Cost::Quadratic).batch_size(100).epochs(1);
+            for _ in 0..2 {
+                population.add(net(width, kind), Sgd::new(0.5), 2).expect("a member");
+            }
+            let report = population.fit(&digits()).expect("training");
+            assert_eq!(report.at_once, 1, "{device}, {width} wide");
+            assert_ne!(report.plan, PlanKind::Persistent, "{device}, {width} wide");
+            assert!(
+                kind.is_none_or(|kind| kind == report.plan),
+                "{device}: {} where {kind:?} was asked for",
+                report.plan
+            );
+            assert!(bits(&population.networks()[0]) == bits(&population.networks()[1]), "{device}");
+        }
+    }
+}
+
 /// The persistent plan has no dropout. One member that drops is enough: its dropout must not be lost.
 #[test]
 fn a_member_with_dropout_is_as_if_alone() {

@@ -144,6 +144,11 @@ impl Network {
             .unwrap_or(Cost::Quadratic)
     }
 
+    /// Whether the persistent plan may be chosen for it, since no other is forced.
+    pub(crate) fn may_persist(&self) -> bool {
+        self.forced.is_none_or(|kind| kind == PlanKind::Persistent)
+    }
+
     /// The kind of plan for a request of this network, and why.
     fn choice(&self, request: &Request<'_>) -> (PlanKind, &'static str) {
         match self.forced {

@@ -123,7 +123,16 @@ fn most_steps(
     let weights: u64 = layers.iter().map(|layer| (layer.inputs as u64).saturating_mul(layer.outputs as u64)).sum();
     // Three products of every layer; and a large population does not fit on a GPU all at once.
     let waves = networks.div_ceil(16) as u64;
-    let work = weights.saturating_mul(3 * request.rows as u64).saturating_mul(waves).max(1);
+    let work = weights.saturating_mul(3 * request.rows as u64).saturating_mul(waves);
+    if work > MOST_WORK {
+        return Err(Error::Limit {
+            what: format!("a whole training step of {networks} networks, each in one workgroup"),
+            limit: "multiplications of one dispatch a workgroup",
+            need: work,
+            have: MOST_WORK,
+            advice: "use the fused plan",
+        });
+    }
     let iterations = layout.iterations;
     if iterations > limits.max_iterations {
         return Err(Error::Limit {
@@ -134,7 +143,7 @@ fn most_steps(
             advice: "use the fused plan",
         });
     }
-    let steps = (MOST_WORK / work).min(limits.max_iterations / iterations.max(1)).clamp(1, 1 << 12);
+    let steps = (MOST_WORK / work.max(1)).min(limits.max_iterations / iterations.max(1)).clamp(1, 1 << 12);
     usize::try_from(steps).map_err(|_| Error::shape("persistent plan", "a count of steps", steps.to_string()))
 }
 

@@ -22,8 +22,11 @@ use recovery::Kept;
 /// a good learning rate, or an ensemble, for little more than the price of one small network.
 ///
 /// On a GPU one dispatch trains all of them, one workgroup each, with the
-/// [persistent plan](crate::plan::PlanKind::Persistent); on the CPU they share the cores, one network a thread. Each network ends with
-/// the same bits as trained alone by that plan. Where the persistent plan does not fit the device, or the optimisers are not all of one kind, they are trained one after another.
+/// [persistent plan](crate::plan::PlanKind::Persistent), or as many as the device has memory for; on the CPU they share the cores, one
+/// network a thread, which gains nothing but what a small network leaves of the cores. Each network ends with the same bits as trained
+/// alone by that plan. Where the persistent plan does not fit the device, or a step is too much for one workgroup (134 million
+/// multiplications), or a member was given another plan or drops activations, or the optimisers are not all of one kind, they are
+/// trained one after another.
 ///
 /// A population has no checkpoints: it is a matter of seconds or minutes. Its networks have them afterwards, each as any other
 /// ([`Network::save_async`], and [`Trainer::checkpoints`] where one is trained on).

@@ -61,9 +61,15 @@ impl Kept {
         Ok(Self { is_on, networks: kept, done, under_way, epochs, since, tries, recovered, failed })
     }
 
-    /// Whether it is time to keep the networks that are trained at once.
-    pub(super) fn is_due(&self, recovery: &Recovery) -> bool {
-        self.is_on && self.since.elapsed() >= recovery.every
+    /// Whether it is time to keep the networks that are trained at once, so many. Not while others are kept with them that wait at an
+    /// earlier epoch, since a device with less memory than the last takes fewer at once.
+    pub(super) fn is_due(&self, recovery: &Recovery, networks: usize) -> bool {
+        self.is_on && self.under_way.len() <= networks && self.since.elapsed() >= recovery.every
+    }
+
+    /// How many of the next networks begin with the same epoch.
+    pub(super) fn together(&self) -> usize {
+        if self.under_way.is_empty() { usize::MAX } else { self.under_way.len() }
     }
 
     /// Keeps those as they are after so many epochs, from this one on.
@@ -83,8 +89,13 @@ impl Kept {
 
     /// The next ones are done.
     pub(super) fn finish(&mut self, members: impl IntoIterator<Item = Result<History>>) {
+        let before = self.done.len();
         self.done.extend(members);
-        (self.under_way, self.epochs) = (Vec::new(), 0);
+        let finished = self.done.len() - before;
+        self.under_way.drain(..finished.min(self.under_way.len()));
+        if self.under_way.is_empty() {
+            self.epochs = 0;
+        }
         (self.since, self.tries) = (Stopwatch::start(), 0);
     }
 

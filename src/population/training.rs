@@ -9,7 +9,7 @@ use crate::cpu;
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::network::AtRest;
+use crate::network::{AtRest, Network};
 use crate::plan::{Dropout, Goal, Plan, PlanKind, Request, Role};
 use crate::resident::Resident;
 use crate::stopwatch::Stopwatch;
@@ -29,11 +29,12 @@ impl Population {
             let update = self.options[0].optimizer.update();
             let alike = self.options.iter().all(|options| options.optimizer.update() == update);
             let drops = self.networks.iter().any(|network| !network.dropout().is_off());
+            let may = self.networks.iter().all(Network::may_persist);
             let dropout = Dropout::default();
             let request = first.request(Goal::Train, self.cost, feed.source, rows);
             let request = Request { layers: &layers, update, dropout, emphasis: feed.emphasis, ..request };
             // One order a network: what is streamed is sent to each alone.
-            let at_once = if alike && !drops && feed.fits(&request.limits) {
+            let at_once = if alike && may && !drops && feed.fits(&request.limits) {
                 groups(&request, self.networks.len())
             } else {
                 None
@@ -57,20 +58,26 @@ impl Population {
         }
     }
 
-    /// On a GPU, so many at once.
+    /// On a GPU, so many at once, or where there is no memory for them, fewer.
     async fn on_workgroups(
         &mut self,
         request: &Request<'_>,
         feed: &Feed,
-        at_once: usize,
+        mut at_once: usize,
         kept: &mut Kept,
     ) -> Result<PopulationReport> {
         while kept.done.len() < self.networks.len() {
             let first = kept.done.len();
-            let group = first..self.networks.len().min(first + at_once);
+            let group = first..self.networks.len().min(first + at_once.min(kept.together()));
             let plan = Plan::population(request, group.len())?;
             let mut engine = self.device.engine();
-            let mut resident = Resident::open_population(&mut engine, plan, feed)?;
+            let mut resident = match Resident::open_population(&mut engine, plan, feed) {
+                Err(Error::OutOfMemory { .. }) if group.len() > 1 => {
+                    at_once = group.len() / 2;
+                    continue;
+                }
+                opened => opened?,
+            };
             let trained = self.train_group(&mut engine, &mut resident, group, kept).await;
             resident.close(&mut engine);
             kept.finish(trained?);
@@ -123,7 +130,7 @@ impl Population {
                     Err(diverged) => *member = Err(diverged),
                 }
             }
-            if epoch < self.epochs && kept.is_due(&self.recovery) {
+            if epoch < self.epochs && kept.is_due(&self.recovery, group.len()) {
                 let rests = self.group_at_rest(engine, resident, group.clone(), (epoch - before) * steps).await?;
                 kept.keep(group.start, rests, epoch, &members);
             }

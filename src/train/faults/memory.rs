@@ -5,7 +5,7 @@ use super::is_all;
 use super::run::{Place, bits};
 use crate::gpu::fault::{Fault, Op, Script, begin};
 use crate::plan::PlanKind;
-use crate::{Activation, Adam, Cost, Dataset, Device, Error, Metrics, Network, Recovery, Result, Trainer};
+use crate::{Activation, Adam, Cost, Dataset, Device, Error, Metrics, Network, Population, Recovery, Result, Trainer};
 
 /// Of the data set; a mini-batch has [`BATCH`].
 const ROWS: usize = 61;
@@ -170,4 +170,52 @@ fn no_memory_for_an_evaluation_gives_the_same_bits() {
         println!("{place}, {kind} plan: {same} evaluations streamed, {refused} readbacks refused");
         assert!(same >= 8 && refused <= 3, "{same}, {refused}");
     }
+}
+
+/// A population that finds no memory for all of its networks at once is trained in smaller groups.
+#[test]
+fn no_memory_for_a_population_gives_the_same_bits_of_fewer_at_once() {
+    let Some(place) = Place::adapter() else { return };
+    let device = place.open().unwrap();
+    let population = || {
+        let mut population = Population::new(&device, Cost::Quadratic).batch_size(BATCH).epochs(2);
+        for member in 0..5_u8 {
+            let builder = Network::new(6).dense(5, Activation::Tanh).dense(2, Activation::Sigmoid);
+            population.add(builder.seed(u64::from(member)), Adam::new(0.05), member.into()).unwrap();
+        }
+        population.recovery(Recovery::none())
+    };
+    let ran = |faults: &[Fault]| {
+        let mut population = population();
+        let (report, asked) = without(faults, || population.fit(&data(ROWS)));
+        let report = report.map(|report| {
+            let nets = population.networks().iter().map(|net| bits(&net.parameters().unwrap())).collect::<Vec<_>>();
+            (report.at_once, report.plan, nets, report.members.len())
+        });
+        (report, asked)
+    };
+    let (want, asked) = ran(&[]);
+    let (at_once, plan, nets, members) = want.unwrap();
+    if plan != PlanKind::Persistent {
+        // Its kernel binds eight buffers.
+        println!("{place}: no population at once");
+        return;
+    }
+    assert_eq!((at_once, members), (5, 5));
+    let (mut fewer, mut refused) = (0, 0);
+    for nth in 0..asked {
+        // Of five at once two are left, then one.
+        for (times, left) in [(1, Some(2)), (2, Some(1)), (3, None)] {
+            match (ran(&[buffers(nth, times)]).0, left) {
+                (Ok((at_once, _, got, 5)), Some(left)) => {
+                    assert!(at_once == left && got == nets, "{place}, buffer {nth}, {times} times: {at_once} at once");
+                    fewer += 1;
+                }
+                (Err(Error::OutOfMemory { .. }), _) => refused += 1,
+                (got, _) => panic!("{place}, buffer {nth}, {times} times: {got:?}"),
+            }
+        }
+    }
+    println!("{place}: {asked} buffers, {fewer} times in smaller groups, {refused} refused");
+    assert!(fewer >= 10, "{fewer} of {asked}");
 }
