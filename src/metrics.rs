@@ -46,6 +46,14 @@ impl Evaluation {
     pub(crate) const fn new(cost: f64, accuracy: f64, rows: usize) -> Self {
         Self { cost, accuracy, rows, top5: None, f1: None, rmse: None, mae: None, r2: None }
     }
+
+    /// Without details that are infinite, as the squares of errors beyond 1e19 are: no file could hold them.
+    pub(crate) fn finite(self) -> Self {
+        let Self { cost, accuracy, rows, .. } = self;
+        let [top5, f1, rmse, mae, r2] =
+            [self.top5, self.f1, self.rmse, self.mae, self.r2].map(|detail| detail.filter(|x| x.is_finite()));
+        Self { cost, accuracy, rows, top5, f1, rmse, mae, r2 }
+    }
 }
 
 /// All that is measured of a network on a data set; [`Network::metrics_async`](crate::Network::metrics_async) makes it.

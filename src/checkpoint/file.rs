@@ -168,9 +168,11 @@ impl Temporary {
             let path = folder.join(format!("{begin}{}-{number}{end}", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
-                    // For `sweep`; not every file system has locks.
+                    // For `sweep`, which may have come before the lock; not every file system has locks.
                     let _ = file.lock();
-                    return Ok(Self { file, path, named: false });
+                    if path.exists() {
+                        return Ok(Self { file, path, named: false });
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),

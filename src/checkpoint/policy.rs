@@ -126,7 +126,11 @@ impl Checkpoints {
         for option in [none, (self.keep_last == 0).then_some("checkpoints to keep")].into_iter().flatten() {
             problems.see::<()>(Err(Error::InvalidOption { option, value: "0".to_owned(), want: "at least 1" }));
         }
-        problems.see(file::probe(&self.path));
+        let best = self.keep_best.map(|_| self.best_path());
+        let before = (self.keep_last > 1).then(|| self.path_before(1));
+        for path in [Some(self.path.clone()), best, before].into_iter().flatten() {
+            problems.see(file::probe(&path));
+        }
         problems.end()
     }
 

@@ -101,7 +101,7 @@ pub(crate) fn check(parameters: &[f32]) -> Result<(), String> {
 pub(crate) fn read(bytes: &[u8]) -> Result<(Stored, Vec<f32>), String> {
     let (mut tensors, stored, _) = Tensors::checkpoint::<Stored>(bytes)?;
     if tensors.has(crate::train::TRAINING) {
-        return crate::train::Snapshot::read(bytes).map(|snapshot| (snapshot.network, snapshot.parameters));
+        return crate::train::Snapshot::read(bytes).map(crate::train::Snapshot::into_network);
     }
     let parameters = checkpoint::take_arena(&mut tensors, "", &stored.layers()?)?;
     tensors.finish()?;
@@ -137,7 +137,8 @@ impl Network {
     }
 
     /// The network of a file that [`save`](Self::save_async) or a run with [`Checkpoints`](crate::Checkpoints) wrote, on any
-    /// device. It predicts what the saved one did, on the same device to the bit.
+    /// device. It predicts what the saved one did, on the same device to the bit. Of a run that is over it is the network that the run
+    /// left: with the parameters of the best epoch, where those were to be restored; of one that was interrupted, that of the last save.
     ///
     /// The file is untrusted: every byte of it is under a digest, all that it says is checked, and no more memory is asked for than 32
     /// times its size.

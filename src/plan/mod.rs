@@ -483,14 +483,16 @@ fn check(request: &Request<'_>) -> Result<u32> {
 pub(crate) fn check_sizes(buffers: &[BufferSpec], limits: &Limits) -> Result<()> {
     for buffer in buffers.iter().filter(|buffer| buffer.part_of.is_none()) {
         let need = (buffer.len as u64).saturating_mul(4);
-        let have = limits.binding();
+        let (have, advice) = (limits.binding(), buffer.advice());
+        let is_host = limits.max_binding_bytes == Limits::HOST.max_binding_bytes;
         if need > have {
             return Err(Error::Limit {
                 what: format!("buffer {} of {} elements", buffer.name, buffer.len),
-                limit: "max_storage_buffer_binding_size, in bytes",
+                limit: if is_host { "bytes of one buffer" } else { "max_storage_buffer_binding_size, in bytes" },
                 need,
                 have,
-                advice: buffer.advice(),
+                // Who is there already is not sent there.
+                advice: if is_host { advice.strip_suffix(", or the CPU backend").unwrap_or(advice) } else { advice },
             });
         }
     }

@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::stopwatch::Stopwatch;
 
+/// Pieces of a schedule that can be read again: each is within the one before, and text is not read to any depth.
+const MOST_PIECES: usize = 50;
+
 /// How long a run has gone on, and may.
 struct Clock {
     watch: Stopwatch,
@@ -62,6 +65,7 @@ impl Trainer<'_> {
         // Time goes on while a device is looked for.
         let mut clock = Clock { watch: Stopwatch::start(), before: Duration::ZERO, most: max_time };
         let mut rescue = Rescue::of(&self.recovery, net).await?;
+        let resumed = self.resumed.clone();
         loop {
             let ended = match rescue.failed.take() {
                 Some(error) => Err(error),
@@ -69,9 +73,15 @@ impl Trainer<'_> {
             };
             match ended {
                 Err(error) if rescue.helps(&error) => {
-                    self.recover(error, net, [Some(train), test], &mut rescue).await?;
+                    let recovered = self.recover(error, net, [Some(train), test], &mut rescue).await;
+                    recovered.inspect_err(|_| self.resumed.clone_from(&resumed))?;
                 }
-                result => return result,
+                Ok(history) => return Ok(history),
+                Err(error) => {
+                    // So that another try does not begin with the first epoch, and write that over what was saved.
+                    self.resumed = resumed;
+                    return Err(error);
+                }
             }
         }
     }
@@ -139,10 +149,16 @@ impl Settings {
     }
 
     /// That they are the same after they were stored, but for a schedule that is a function.
-    fn check_storable(&self) -> Result<()> {
+    pub(super) fn check_storable(&self) -> Result<()> {
+        let pieces = self.schedule.pieces();
+        if pieces > MOST_PIECES {
+            let (option, value) =
+                ("schedule of a run that is saved", format!("of {pieces} pieces, one within another"));
+            return Err(Error::InvalidOption { option, value, want: "of at most 50, or a Schedule::custom" });
+        }
         let text = serde_json::to_string(self).map_err(|error| error.to_string());
         let read = text.and_then(|text| serde_json::from_str::<Self>(&text).map_err(|error| error.to_string()));
-        let (option, want) = ("settings of a run with checkpoints", "such that they can be stored");
+        let (option, want) = ("settings of a run that is saved", "such that they can be stored");
         match read {
             Ok(again) if format!("{again:?}") == format!("{self:?}") => Ok(()),
             Ok(again) => Err(Error::InvalidOption { option, value: format!("{self:?}, stored as {again:?}"), want }),
@@ -167,6 +183,10 @@ impl Fit<'_, '_, '_> {
             self.run.record.history.stop = self.reason(None);
         }
         self.rescue.begin(&self.run);
+        if is_rescued && self.run.record.history.stop.is_some() {
+            // The callback ended it where it went on: the file may be older than that.
+            return self.save().await;
+        }
         while self.run.record.history.stop.is_none() {
             let Some(report) = self.epoch().await? else {
                 self.is_best = false;

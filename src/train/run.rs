@@ -73,6 +73,8 @@ pub struct Training<'n> {
     pub(super) verifying: Option<Verifying>,
     /// For a run in slices: what it goes on with when its device fails.
     pub(super) slices: Option<Box<Slices>>,
+    /// What it ended with, where nobody knows how far the device had come then.
+    ended: Option<String>,
 }
 
 /// Data that are only looked at.
@@ -154,8 +156,11 @@ impl<'n> Training<'n> {
             let of = [Some(Identity::of(train)), test.map(Identity::of)];
             state.suits(settings, of, net.optimizer_steps(), batches.steps())?;
             (place, record, carried) = (state.place, state.record_for(settings), scores.clone());
-            if settings.plateau.map(|plateau| plateau.metric) == state.settings.plateau.map(|plateau| plateau.metric) {
-                (pace.slowed, pace.slowest) = (state.slowed, state.slowest);
+            // How far it came is taken over; whether that is the end, the plateau of now says.
+            if let (Some(now), Some(then)) = (settings.plateau, state.settings.plateau)
+                && now.metric == then.metric
+            {
+                (pace.slowed, pace.slowest) = (state.slowed, now.ends(&state.slowed));
             }
         }
         net.prepare(settings.optimizer)?;
@@ -180,6 +185,7 @@ impl<'n> Training<'n> {
             scores: None,
             verifying: None,
             slices: None,
+            ended: None,
         };
         if let Some(every) = trainer.verify_every {
             run.verifying = Some(Verifying::new(run.net, &run.training, &run.settings, &feed, every)?);
@@ -246,7 +252,7 @@ impl<'n> Training<'n> {
             let (most, never) = (resident.steps(), || false);
             let _ = resident.walk(engine, |_| {}, most, never, |_| ControlFlow::Continue(())).await?;
             let scores = resident.scores(engine, most).await?;
-            report.test = Some(Metrics::new(&scores, *rows, spread).summary());
+            report.test = Some(Metrics::new(&scores, *rows, spread).summary().finite());
         }
         if let Some(test) = report.test.filter(|test| !test.cost.is_finite()) {
             #[allow(clippy::cast_possible_truncation, reason = "NaN and infinity stay what they are")]
@@ -292,12 +298,29 @@ impl<'n> Training<'n> {
     /// [`Error::Diverged`] with the report that shows it; [`Error::NotRecovered`] where the device failed and the run could not go on with
     /// another: it is on the CPU backend then, as it was when its state was last kept, to be saved
     /// ([`to_bytes`](Self::to_bytes_async)), or to go on there by further calls; [`Error::ParametersLost`] where nothing was kept yet; what the
-    /// device reports.
+    /// device reports, and after that [`Error::Gpu`] from every call, for the run is over.
     pub fn step_for(&mut self, budget: Duration) -> Result<Stepped> {
-        let Some(mut slices) = self.slices.take() else { return self.step(budget) };
-        let stepped = self.step_or_go_on(budget, &mut slices);
-        self.slices = Some(slices);
+        self.has_not_ended()?;
+        let stepped = match self.slices.take() {
+            None => self.step(budget),
+            Some(mut slices) => {
+                let stepped = self.step_or_go_on(budget, &mut slices);
+                self.slices = Some(slices);
+                stepped
+            }
+        };
+        match &stepped {
+            Ok(_) | Err(Error::Diverged { .. } | Error::WrongStep { .. } | Error::NotRecovered { .. }) => {}
+            Err(error) => self.ended = Some(error.to_string()),
+        }
         stepped
+    }
+
+    /// Refuses to go on where an error left open which steps the device has done: the next would be of other rows, or of none.
+    pub(super) fn has_not_ended(&self) -> Result<()> {
+        let Some(problem) = &self.ended else { return Ok(()) };
+        let message = format!("the run is over, since an earlier call failed: {problem}");
+        Err(Error::Gpu { during: "a run in slices".to_owned(), message })
     }
 
     /// As [`step_for`](Self::step_for), on this device.

@@ -260,6 +260,15 @@ impl Schedule {
     }
 
     /// Refuses numbers that cannot work.
+    /// How many schedules are one within another.
+    pub(crate) fn pieces(&self) -> usize {
+        match &self.0 {
+            Kind::WarmUp { then, .. } => 1 + then.pieces(),
+            Kind::Then { first, then, .. } => 1 + first.pieces().max(then.pieces()),
+            _ => 1,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let mut problems = Problems::default();
         match &self.0 {

@@ -164,6 +164,13 @@ impl Snapshot {
         writer.finish(network)
     }
 
+    /// The network that the run left, or that it had come to.
+    pub(crate) fn into_network(self) -> (Stored, Vec<f32>) {
+        let Record { history, best_parameters, .. } = self.state.record;
+        let is_over = history.stop.is_some() && !best_parameters.is_empty();
+        (self.network, if is_over { best_parameters } else { self.parameters })
+    }
+
     /// What the bytes of a checkpoint say, or what is wrong with them.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let (mut tensors, network, _) = Tensors::checkpoint::<Stored>(bytes)?;
@@ -204,7 +211,8 @@ impl State {
         if (step as u64) > self.optimizer_steps || (step as u64) > steps {
             return Err("it has done more steps of an epoch than steps".to_owned());
         }
-        if epoch > usize::MAX / 2 || steps > u64::MAX / 2 || self.optimizer_steps > u64::MAX / 2 {
+        let counts = [steps, self.optimizer_steps, self.record.best_steps];
+        if epoch > usize::MAX / 2 || counts.iter().any(|&count| count > u64::MAX / 2) {
             return Err("its counts of epochs and steps are beyond all bounds".to_owned());
         }
         let is_time = |seconds: f64| (0.0..1e12).contains(&seconds);
@@ -279,6 +287,7 @@ impl Rest {
         if !self.net.is_finite() {
             return Err(Error::Diverged { epoch: epoch + 1, step, cost: f32::NAN });
         }
+        settings.check_storable()?;
         let AtRest { parameters, memory, taken, .. } = self.net.clone();
         let state = State {
             settings: settings.clone(),
@@ -298,6 +307,7 @@ impl Rest {
 impl Training<'_> {
     /// The run as it is, after all that was handed to the device.
     pub(super) async fn rest(&mut self) -> Result<Rest> {
+        self.has_not_ended()?;
         // While there is no device, it is what it will go on from.
         if let Some(kept) = self.slices.as_ref().and_then(|slices| slices.kept()) {
             return Ok(kept.clone());
@@ -397,9 +407,13 @@ impl Trainer<'_> {
     /// schedules, early stopping, and the history but for its times. On another device it continues with the same state, and other
     /// roundings. A run that had come to its end ends again at once, unless it is given more, as by [`epochs`](Self::epochs).
     ///
-    /// All settings come from the file, and can be changed. Four things cannot be stored, and are given again where they are
-    /// wanted: [`on_event`](Self::on_event), [`checkpoints`](Self::checkpoints), [`recovery`](Self::recovery), and a [`Schedule::custom`](crate::Schedule::custom),
-    /// without which the run does not start.
+    /// All settings come from the file. The methods of a trainer change them, but cost and optimiser, which stay; what stops the run
+    /// (early stopping, a plateau, steps, time) can be replaced, and not taken away. Five things are not stored, and are given again
+    /// where they are wanted: [`on_event`](Self::on_event), [`checkpoints`](Self::checkpoints), [`recovery`](Self::recovery),
+    /// [`verify_every`](Self::verify_every), and a [`Schedule::custom`](crate::Schedule::custom), without which the run does not start.
+    ///
+    /// Where [`fit`](Self::fit_async) fails on its way, the trainer is as before: it refuses the network that has moved on since, and
+    /// the file is to be resumed once more.
     ///
     /// ```
     /// # #[cfg(feature = "blocking")] {

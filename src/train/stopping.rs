@@ -134,19 +134,23 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Takes an epoch in, and says whether it was better than the best by more than `min_change`. What is NaN is never better.
+    /// Takes an epoch in, and says whether it was better than the best by more than `min_change`. What is not finite, or not there, is
+    /// never better.
     pub fn see(&mut self, metric: Metric, min_change: f64, report: &EpochReport) -> bool {
-        let Some(value) = metric.of(report) else { return false };
-        let gain = |best| if metric.rises() { value - best } else { best - value };
-        // NaN must not become the best: nothing would be better ever after.
-        let better = !value.is_nan() && self.best.is_none_or(|(_, best)| gain(best) > min_change);
-        if better {
-            *self = Self { best: Some((report.epoch, value)), waited: 0 };
-        } else {
-            // It is public, and a file has it.
-            self.waited = self.waited.saturating_add(1);
+        let gain = |value, best| if metric.rises() { value - best } else { best - value };
+        let is_better = |value: f64| self.best.is_none_or(|(_, best)| gain(value, best) > min_change);
+        // Of NaN nothing would be better ever after, and infinity is no number in a file.
+        match metric.of(report).filter(|value| value.is_finite()).filter(|&value| is_better(value)) {
+            Some(value) => {
+                *self = Self { best: Some((report.epoch, value)), waited: 0 };
+                true
+            }
+            None => {
+                // It is public, and a file has it.
+                self.waited = self.waited.saturating_add(1);
+                false
+            }
         }
-        better
     }
 }
 
@@ -306,6 +310,11 @@ impl Plateau {
             slowed.watch.waited = 0;
             slowed.factor = (slowed.factor * self.by).max(self.least);
         }
+        self.ends(slowed)
+    }
+
+    /// Whether a run that was slowed so far is to end.
+    pub(crate) fn ends(&self, slowed: &Slowed) -> bool {
         self.stop && slowed.factor <= self.least
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use wgrad::plan::PlanKind;
 use wgrad::{
-    Adam, Checkpoints, Cost, Device, Error, Event, History, Metric, Network, Optimizer, Schedule, Sgd, StopReason,
-    Trainer,
+    Activation, Adam, Checkpoints, Cost, Dataset, Device, EarlyStopping, Error, Event, History, Metric, Network,
+    Optimizer, Plateau, Schedule, Sgd, Span, StopReason, Trainer,
 };
 
+use crate::common::nets::Numbers;
 use crate::common::{devices, devices_and_plans};
 use crate::make::{BATCH, EPOCHS, ROWS, STEPS, arrays, bits, data, net, optimizers, timeless, trainer};
 
@@ -204,6 +205,135 @@ fn the_best_epoch_has_a_file_of_its_own() {
     assert!(bits(&newest) == bits(&net) && bits(&best) != bits(&newest));
 }
 
+/// Errors beyond 1e19 have squares that are infinite, which is no number in a file: they are no best, and not in the history.
+#[test]
+fn metrics_that_are_infinite_leave_files_that_can_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.st");
+    let device = Device::cpu();
+    let data = |seed| {
+        let mut numbers = Numbers(seed);
+        let y = numbers.many(ROWS * 2).into_iter().map(|y| y * 1e20).collect();
+        Dataset::new(numbers.many(ROWS * 5), 5, y, 2).expect("data")
+    };
+    for metric in [Metric::TestRmse, Metric::TestR2] {
+        let mut net = Network::new(5).dense(2, Activation::Identity).seed(3).build(&device).expect("a net");
+        let run = Trainer::new(Cost::Absolute, Sgd::new(0.1)).batch_size(BATCH).epochs(5).keep_best(metric);
+        let run = run.early_stopping(EarlyStopping::new(3).metric(metric));
+        let run = run.checkpoints(Checkpoints::new(&file).keep_best(metric));
+        let history = { run }.fit(&mut net, &data(1), Some(&data(2))).expect("a run with a finite cost");
+        assert_eq!((history.stop, history.epochs.len()), (Some(StopReason::EarlyStopping), 3), "{metric}");
+        assert!(history.epochs.iter().all(|epoch| metric.of(epoch).is_none() && epoch.train_cost > 1e18), "{metric}");
+        let (_, trainer) = Trainer::resume(&file, &device).expect("a checkpoint");
+        assert_eq!(trainer.history().expect("a history"), &history);
+        history.write_csv(folder.path().join("history.csv")).expect("a table");
+        let read = History::read_csv(folder.path().join("history.csv")).expect("a history");
+        assert_eq!(read.epochs, history.epochs);
+    }
+}
+
+/// Text within text within text is not read to any depth: so deep a schedule is not written.
+#[test]
+fn schedules_too_deep_to_be_read_are_not_saved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (train, device) = (data(ROWS, 1), Device::cpu());
+    let saves = Checkpoints::new(folder.path().join("run.st"));
+    for (pieces, fits) in [(1, true), (50, true), (51, false), (300, false)] {
+        let schedule = (1..pieces).fold(Schedule::constant(), |all, _| all.then(Span::Steps(1), Schedule::constant()));
+        let run = || Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(0.1)).epochs(1).schedule(schedule.clone());
+        let mut whole = net(&device, PlanKind::Fused, 0.0);
+        let trained = run().checkpoints(saves.clone()).fit(&mut whole, &train, None).map(|_| ());
+        let bytes = run().start(&mut whole, &train).expect("a run").to_bytes();
+        for saved in [trained, bytes.and_then(|bytes| Trainer::from_bytes(&bytes, &device).map(|_| ()))] {
+            match saved {
+                Ok(()) => assert!(fits && Trainer::resume(saves.path(), &device).is_ok(), "{pieces}"),
+                Err(error) => assert!(!fits && error.to_string().contains(&format!("{pieces} pieces")), "{error}"),
+            }
+        }
+    }
+}
+
+/// A run that its plateau ended goes on with one that does not end there.
+#[test]
+fn a_plateau_can_be_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.st");
+    let (train, test, device) = (data(ROWS, 1), data(13, 2), Device::cpu());
+    let mut net = net(&device, PlanKind::Fused, 0.0);
+    // No gain is ever enough.
+    let plateau = Plateau::new(1).metric(Metric::TestCost).min_change(1e9).by(0.5, 0.25);
+    let run = Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(0.1)).batch_size(BATCH).epochs(20);
+    let run = run.plateau(plateau).checkpoints(Checkpoints::new(&file));
+    let history = { run }.fit(&mut net, &train, Some(&test)).expect("a run");
+    assert_eq!((history.stop, history.epochs.len()), (Some(StopReason::Plateau), 3));
+    for (plateau, epochs, stop) in [
+        (plateau, 3, StopReason::Plateau),
+        (plateau.stop(false), 6, StopReason::Epochs),
+        (plateau.by(0.5, 1.0 / 16.0), 5, StopReason::Plateau),
+    ] {
+        let (mut net, trainer) = Trainer::resume(&file, &device).expect("a checkpoint");
+        let more = trainer.plateau(plateau).epochs(6).fit(&mut net, &train, Some(&test)).expect("the rest");
+        assert_eq!((more.stop, more.epochs.len()), (Some(stop), epochs), "{plateau:?}");
+    }
+}
+
+/// What ends with an error is not begun anew by another try, which would write its first epochs over those that were saved.
+#[test]
+fn a_resumed_run_that_fails_does_not_begin_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.st");
+    let (train, device) = (data(ROWS, 1), Device::cpu());
+    let run = |epochs| Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(0.1)).batch_size(BATCH).epochs(epochs);
+    let mut first = net(&device, PlanKind::Fused, 0.0);
+    run(2).checkpoints(Checkpoints::new(&file)).fit(&mut first, &train, None).expect("a run");
+    let saved = std::fs::read(&file).expect("a file");
+    let (mut net, trainer) = Trainer::resume(&file, &device).expect("a checkpoint");
+    let in_the_way = |is_there: bool| {
+        std::fs::remove_file(&file).or_else(|_| std::fs::remove_dir(&file)).expect("what was there");
+        if is_there {
+            std::fs::create_dir(&file).expect("a folder")
+        } else {
+            std::fs::write(&file, &saved).expect("a file")
+        }
+    };
+    let trainer = trainer.epochs(4).checkpoints(Checkpoints::new(&file));
+    let mut trainer = trainer.on_event(|event| {
+        if matches!(event, Event::Epoch(_)) {
+            in_the_way(true);
+        }
+        ControlFlow::Continue(())
+    });
+    let error = trainer.fit(&mut net, &train, None).expect_err("nothing can be saved");
+    assert!(error.to_string().contains("directory"), "{error}");
+    in_the_way(false);
+    let error = trainer.fit(&mut net, &train, None).expect_err("another network than the one that was saved");
+    assert!(error.to_string().contains("network of the resumed run"), "{error}");
+    assert!(std::fs::read(&file).expect("a file") == saved, "the saved run was written over");
+    drop(trainer);
+    let (mut net, trainer) = Trainer::resume(&file, &device).expect("a checkpoint");
+    let mut whole = crate::make::net(&device, PlanKind::Fused, 0.0);
+    run(4).fit(&mut whole, &train, None).expect("a run");
+    trainer.epochs(4).fit(&mut net, &train, None).expect("the rest");
+    assert!(bits(&net) == bits(&whole));
+}
+
+/// A file of a run that is over is the network that the run left, though the run goes on from its last epoch.
+#[test]
+fn the_network_of_a_run_that_is_over_is_its_best() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.st");
+    let (train, test, device) = (data(ROWS, 1), data(13, 2), Device::cpu());
+    let mut net = net(&device, PlanKind::Fused, 0.0);
+    let run = Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(4.0)).batch_size(BATCH).epochs(30);
+    let run = run.early_stopping(EarlyStopping::new(3)).checkpoints(Checkpoints::new(&file));
+    let history = { run }.fit(&mut net, &train, Some(&test)).expect("a run");
+    assert!(history.restored.expect("an epoch") < history.epochs.len(), "the best is the last: {history:?}");
+    let loaded = Network::load(&file, &device).expect("a network");
+    assert!(bits(&loaded) == bits(&net), "not what the run left");
+    let (last, _) = Trainer::resume(&file, &device).expect("a checkpoint");
+    assert!(bits(&last) != bits(&net), "the run goes on from its last epoch");
+}
+
 /// What would not be the same run is refused before it starts.
 #[test]
 fn other_data_networks_and_schedules_are_refused() {
@@ -248,7 +378,10 @@ fn other_data_networks_and_schedules_are_refused() {
 fn settings_that_cannot_be_are_found_before_any_work() {
     let folder = tempfile::tempdir().expect("a folder");
     let (train, device) = (data(ROWS, 1), Device::cpu());
-    let file = folder.path().join("run.st");
+    let (file, taken) = (folder.path().join("run.st"), folder.path().join("taken.st"));
+    for beside in ["taken.1.st", "taken.best.st"] {
+        std::fs::create_dir(folder.path().join(beside)).expect("a folder");
+    }
     let start = |checkpoints: Checkpoints| {
         let mut net = net(&device, PlanKind::Fused, 0.0);
         let trainer = Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(0.1)).epochs(1).checkpoints(checkpoints);
@@ -263,8 +396,14 @@ fn settings_that_cannot_be_are_found_before_any_work() {
         (Checkpoints::new(folder.path()), "directory"),
         (Checkpoints::new(folder.path().join("no such folder/run.st")), "no such folder"),
         (Checkpoints::new(""), "no name of a file"),
+        (Checkpoints::new(&taken).keep_last(2), "taken.1.st"),
     ] {
         let error = start(checkpoints);
         assert!(error.contains(want), "{error}");
     }
+    let mut net = net(&device, PlanKind::Fused, 0.0);
+    let best = Checkpoints::new(&taken).keep_best(Metric::TestCost);
+    let trainer = Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(0.1)).epochs(1).checkpoints(best);
+    let error = { trainer }.fit(&mut net, &train, Some(&train)).expect_err("a folder is in the way").to_string();
+    assert!(error.contains("taken.best.st") && error.contains("directory"), "{error}");
 }

@@ -181,7 +181,11 @@ fn the_callback_can_end_the_run_when_it_is_told() {
     for like in common::adapters() {
         let app = App::new(&like);
         let mut net = net(&app.device(), PlanKind::Fused);
-        let mut trainer = trainer().recovery(app.recovery()).on_event(|event| match event {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Nothing else is saved within the run.
+        let saves = Checkpoints::new(folder.path().join("run.st")).every_epochs(1000);
+        let trainer = trainer().recovery(app.recovery()).checkpoints(saves.clone());
+        let mut trainer = trainer.on_event(|event| match event {
             Event::Recovered { .. } => ControlFlow::Break(()),
             Event::Epoch(_) => {
                 app.destroy();
@@ -191,7 +195,10 @@ fn the_callback_can_end_the_run_when_it_is_told() {
         });
         let history = trainer.fit(&mut net, &data(1), Some(&data(2))).expect("an end");
         assert_eq!(history.stop, Some(StopReason::Callback), "{like}");
-        assert!(net.parameters().is_ok() && net.device().kind() == "gpu", "{like}");
+        assert!(net.device().kind() == "gpu", "{like}");
+        let saved = Network::load(saves.path(), net.device()).expect("a run is saved when it ends");
+        let of = |net: &Network| bits(&net.parameters().expect("parameters"));
+        assert!(of(&saved) == of(&net), "{like}: what was saved is another network");
     }
 }
 

@@ -219,3 +219,42 @@ fn no_memory_for_a_population_gives_the_same_bits_of_fewer_at_once() {
     println!("{place}: {asked} buffers, {fewer} times in smaller groups, {refused} refused");
     assert!(fewer >= 10, "{fewer} of {asked}");
 }
+
+/// After an error that nobody helps with it is open what the device has done: a run in slices says that it is over, and neither does
+/// other steps than it reports, nor none for ever, nor saves what it does not know.
+#[test]
+fn a_run_in_slices_that_failed_is_over() {
+    let Some(place) = Place::adapter() else { return };
+    let device = place.open().unwrap();
+    let data = data(ROWS);
+    let (mut over, mut done) = (0, 0);
+    for op in [Op::Buffer, Op::Mapping, Op::Readback, Op::Submission] {
+        for nth in 0..12 {
+            let mut net = net(&device, PlanKind::Fused);
+            let mut run = trainer(5).verify_every(2).start(&mut net, &data).unwrap();
+            begin(Script { faults: vec![Fault::Fails { op, nth, times: 1 }], ..Script::default() });
+            let mut epochs = 0;
+            let failed = loop {
+                match run.step_for(std::time::Duration::ZERO) {
+                    Ok(stepped) => epochs += usize::from(stepped.epoch.is_some()),
+                    Err(error) => break Some(error),
+                }
+                if epochs == 2 {
+                    break None;
+                }
+            };
+            begin(Script::default());
+            let Some(first) = failed else {
+                done += 1;
+                continue;
+            };
+            for error in [run.step_for(std::time::Duration::ZERO).err(), run.to_bytes().err()] {
+                let told = error.map(|error| error.to_string()).unwrap_or_default();
+                assert!(told.contains("the run is over") && told.contains(&first.to_string()), "{op:?} {nth}: {told}");
+            }
+            over += 1;
+        }
+    }
+    println!("{place}: {over} runs over, {done} went on");
+    assert!(over >= 20, "{over}");
+}
