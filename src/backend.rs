@@ -117,7 +117,10 @@ impl Engine {
     /// A new buffer; on every device it starts as zeros.
     pub(crate) fn alloc(&mut self, spec: &BufferSpec) -> Result<Slot> {
         match &mut self.place {
-            Place::Cpu(engine) => Ok(Slot::whole(engine.alloc(spec.element, spec.len))),
+            Place::Cpu(engine) => {
+                cpu::room_for(&format!("buffer {}", spec.name), spec.len)?;
+                Ok(Slot::whole(engine.alloc(spec.element, spec.len)))
+            }
             #[cfg(feature = "gpu")]
             Place::Gpu(engine) => engine.alloc(spec),
         }

@@ -273,8 +273,8 @@ pub enum Error {
         /// What the user can do.
         advice: &'static str,
     },
-    /// The device has no memory left for a buffer.
-    #[error("out of device memory: {what} needs {bytes} bytes; use a smaller batch or data set, or the CPU")]
+    /// The device, or the host, has no memory left for a buffer.
+    #[error("out of memory: {what} needs {bytes} bytes; use a smaller batch, data set or network, or another device")]
     OutOfMemory {
         /// The buffer.
         what: String,

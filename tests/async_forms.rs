@@ -113,6 +113,7 @@ async fn all(net: &mut Network) -> wgrad::Result<Vec<Vec<u32>>> {
     let ((x, y), data, cost) = (arch().data(20, 4), data(50, 5), arch().cost);
     let history = trainer().fit_async(net, &data, Some(&data)).await?;
     net.update_mini_batch(&x, &y, cost, Sgd::new(0.1))?;
+    net.finish_async().await?;
     let evaluation = net.evaluate_async(&data, cost).await?;
     let gradients = net.gradients_async(&x, &y, cost).await?;
     let costs = history.epochs.iter().flat_map(|epoch| [epoch.train_cost, epoch.test.expect("a test").cost]);
@@ -131,6 +132,7 @@ fn all_blocking(net: &mut Network) -> wgrad::Result<Vec<Vec<u32>>> {
     let ((x, y), data, cost) = (arch().data(20, 4), data(50, 5), arch().cost);
     let history = trainer().fit(net, &data, Some(&data))?;
     net.update_mini_batch(&x, &y, cost, Sgd::new(0.1))?;
+    net.finish()?;
     let evaluation = net.evaluate(&data, cost)?;
     let gradients = net.gradients(&x, &y, cost)?;
     let costs = history.epochs.iter().flat_map(|epoch| [epoch.train_cost, epoch.test.expect("a test").cost]);

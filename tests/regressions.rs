@@ -88,6 +88,39 @@ fn more_threads_than_there_can_be_are_no_trouble() {
     assert!(net.predict(&vec![0.5; 150 * 150]).is_ok());
 }
 
+/// Where the system says beforehand that there is not so much memory, that is an error and not the end of the process.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_on_the_cpu_is_an_error() {
+    let exe = std::env::current_exe().expect("this program");
+    let mut child = std::process::Command::new("sh");
+    child.args(["-c", "ulimit -v 4000000 && exec \"$0\" \"$@\""]).arg(exe);
+    let child = child.args(["--exact", "with_four_gigabytes", "--ignored", "--test-threads=1", "--nocapture"]);
+    let output = child.output().expect("a process");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+#[ignore = "too_little_memory_on_the_cpu_is_an_error starts it"]
+fn with_four_gigabytes() {
+    let lacks = |result: Result<()>, least: u64| match result {
+        Err(Error::OutOfMemory { what, bytes }) => assert!(bytes >= least && !what.is_empty(), "{what}: {bytes}"),
+        other => panic!("{other:?}"),
+    };
+    let device = Device::cpu_with_threads(2);
+    let large = Network::new(40_000).dense(50_000, Activation::Tanh).build(&device);
+    lacks(large.map(drop), 8_000_000_000);
+    // Its parameters fit, but not a mini-batch of its second layer.
+    let mut net =
+        Network::new(1).dense(50_000, Activation::Tanh).dense(1, Activation::Sigmoid).build(&device).expect("a net");
+    let rows = 20_000;
+    let data = Dataset::new(vec![0.5; rows], 1, vec![0.25; rows], 1).expect("data");
+    let trainer = wgrad::Trainer::new(Cost::Quadratic, wgrad::Sgd::new(0.1)).batch_size(rows).epochs(1);
+    lacks({ trainer }.fit(&mut net, &data, None).map(drop), 4_000_000_000);
+    assert!(net.predict(&[0.5]).is_ok());
+}
+
 /// A worker of rayon that waits does other work of its pool meanwhile: it once asked for the network that it was computing with, and
 /// waited for itself.
 #[test]

@@ -1,6 +1,7 @@
 //! The buffers of the CPU backend, and how a kernel gets at several of them at once.
 
 use crate::backend::Slot;
+use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::plan::BufferSpec;
 use crate::real::Real;
@@ -52,6 +53,22 @@ impl<T> std::ops::DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.storage[self.start..][..self.len]
     }
+}
+
+/// Elements below which nobody asks whether there is memory.
+const FEW: usize = 1 << 20;
+
+/// That the system gives so much memory, as far as it says beforehand: to ask for zeros, which cost nothing until they are written, ends
+/// the process where it does not.
+pub(crate) fn room_for(what: &str, len: usize) -> Result<()> {
+    let mut probe: Vec<u32> = Vec::new();
+    if len >= FEW && std::hint::black_box(&mut probe).try_reserve_exact(len).is_err() {
+        let bytes = (len as u64).saturating_mul(4);
+        return Err(Error::OutOfMemory { what: what.to_owned(), bytes });
+    }
+    // Else the compiler may see that nothing is done with it.
+    std::hint::black_box(&probe);
+    Ok(())
 }
 
 /// One buffer: numbers in the arithmetic of the backend, or raw words.

@@ -24,7 +24,7 @@ mod update;
 pub(crate) use cost::{argmax, row_right};
 pub(crate) use data::BYTE;
 pub(crate) use dropout::random_bits;
-pub(crate) use memory::{Bound, Buffer, Memory};
+pub(crate) use memory::{Bound, Buffer, Memory, room_for};
 pub(crate) use threads::{Teams, alone};
 
 use crate::error::{Error, Result};

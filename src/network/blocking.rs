@@ -15,6 +15,14 @@ impl Network {
         crate::blocking::block_on(self.parameters_async())
     }
 
+    /// Blocking form of [`finish_async`](Self::finish_async).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish(&self) -> Result<()> {
+        crate::blocking::block_on(self.finish_async())
+    }
+
     /// Blocking form of [`to_bytes_async`](Self::to_bytes_async).
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use rand::Rng;
 use super::Network;
 use super::moving::Known;
 use super::state::{Moments, State};
+use crate::cpu;
 use crate::error::{Error, Result};
 use crate::layer::layout;
 use crate::plan::PlanKind;
@@ -123,6 +124,7 @@ impl NetworkBuilder {
         let dropout_seed = session::low(generator(self.seed, u64::MAX).next_u64());
         let mut engine = device.engine();
         let parameters = session::parameters(&mut engine, len)?;
+        cpu::room_for("the parameters, as they are drawn", len)?;
         engine.write_f32(parameters, 0, &Init::draw_each(&inits, &layers, len, self.seed))?;
         let moments = Moments::new(&mut engine)?;
         let state = State { engine, parameters, moments, sessions: VecDeque::new(), version: 0 };

@@ -250,7 +250,8 @@ impl Network {
     }
 
     /// One step of the optimiser on a mini-batch: `x` (rows, inputs), `y` (rows, outputs). Forward, backward and update are one
-    /// submission, and nothing is waited for.
+    /// submission, and nothing is waited for. A GPU that is slower than its caller falls behind, and each step under way holds a copy of
+    /// its rows: a long loop that reads nothing calls [`finish`](Self::finish_async) now and then.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::NotFinite`], [`Error::Target`], [`Error::Pairing`], [`Error::InvalidOption`]; what the device reports.
@@ -323,6 +324,28 @@ impl Network {
         state.moments.steps += u64::from(done.is_ok());
         state.keep(key, session);
         done
+    }
+
+    /// Waits until the device has done all that this network was asked for. Whoever reads a result has waited already.
+    ///
+    /// ```
+    /// use wgrad::{Activation, Cost, Device, Network, Sgd};
+    /// let mut net = Network::new(1).dense(4, Activation::Tanh).dense(1, Activation::Identity).build(&Device::cpu())?;
+    /// for step in 1..=1000_u16 {
+    ///     let x = f32::from(step % 7) / 7.0;
+    ///     net.update_mini_batch(&[x], &[x * x], Cost::Quadratic, Sgd::new(0.1))?;
+    ///     if step % 100 == 0 {
+    ///         net.finish()?;
+    ///     }
+    /// }
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub async fn finish_async(&self) -> Result<()> {
+        let done = self.lock().engine.done();
+        done.await.map(drop)
     }
 
     /// How many steps the optimiser that last trained this network has taken; 0 again with another kind of optimiser.
