@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each example uses its part")]
 
 use std::fmt::Arguments;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::process::exit;
 
 use wgrad::Error;
@@ -46,6 +48,41 @@ pub fn fail_with(error: &Error) -> ! {
         _ => 2,
     };
     fail(&error.to_string(), code)
+}
+
+/// Ends the program unless files can be written there, as far as can be told without it: a path that cannot be written is to
+/// cost nobody an hour. What is there stays as it is until there is something to put in its place.
+pub fn expect_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) {
+    for path in paths {
+        probe(path).unwrap_or_else(|error| fail(&format!("cannot write {}: {error}", path.display()), 2));
+    }
+}
+
+fn probe(path: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path) {
+        // A pipe's reader would take it for the end.
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            OpenOptions::new().write(true).create_new(true).open(path)?;
+            std::fs::remove_file(path)
+        }
+        _ => OpenOptions::new().append(true).open(path).map(drop),
+    }
+}
+
+/// Makes the folder where it is missing, and ends the program unless files can be made in it.
+pub fn expect_folder(folder: &Path) {
+    if let Err(error) = std::fs::create_dir_all(folder) {
+        fail(&format!("cannot make the folder {}: {error}", folder.display()), 2);
+    }
+    let probed = probe(&folder.join(format!(".wgrad-probe-{}", std::process::id())));
+    probed.unwrap_or_else(|error| fail(&format!("cannot write to the folder {}: {error}", folder.display()), 2));
+}
+
+/// Writes a file, or ends the program.
+pub fn write(path: &Path, content: impl AsRef<[u8]>) {
+    let written = std::fs::write(path, content);
+    written.unwrap_or_else(|error| fail(&format!("cannot write {}: {error}", path.display()), 1));
 }
 
 /// Whole numbers with a comma every three digits.

@@ -7,13 +7,11 @@
 mod common;
 mod options;
 
-use std::fs::File;
-use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use common::{fail, fail_with, grouped, say};
+use common::{expect_folder, expect_writable, fail, fail_with, grouped, say};
 use options::Options;
 use sha2::{Digest, Sha256};
 use wgrad::progress::Progress;
@@ -41,26 +39,17 @@ fn run(options: &Options) -> Result<()> {
         Some(resumed) => resumed,
         None => (options.network(&train, &device)?, options.trainer(train.len())),
     };
-    // Opened before the training, so that a path that cannot be written costs nobody an hour.
-    let json = options.json.as_ref().map(|path| {
-        File::create(path).unwrap_or_else(|error| fail(&format!("cannot write {}: {error}", path.display()), 2))
-    });
-    options.history.iter().try_for_each(|path| write_history(&History::default(), path))?;
-    if let Some(folder) = &options.charts
-        && let Err(error) = std::fs::create_dir_all(folder)
-    {
-        fail(&format!("cannot make the folder {}: {error}", folder.display()), 2);
+    expect_writable(options.json.iter().chain(&options.history).map(PathBuf::as_path));
+    if let Some(folder) = &options.charts {
+        expect_folder(folder);
     }
 
     announce(options, [&train, validation.as_ref().unwrap_or(&test), &test], &net, &trainer);
     let history = fit(trainer, &mut net, &train, validation.as_ref(), &test)?;
     options.history.iter().try_for_each(|path| write_history(&history, path))?;
     let Metrics { accuracy, confusion, .. } = net.metrics(&test, options.cost())?;
-    if let (Some(file), Some(path)) = (json, &options.json) {
-        let results = results(&net, &history, options, accuracy)?;
-        if let Err(error) = writeln!(&file, "{results:#}") {
-            fail(&format!("cannot write {}: {error}", path.display()), 1);
-        }
+    if let Some(path) = &options.json {
+        common::write(path, format!("{:#}\n", results(&net, &history, options, accuracy)?));
     }
     let steps: usize = history.epochs.iter().map(|report| report.steps).sum();
     let seconds: f64 = history.epochs.iter().map(|report| report.seconds).sum();

@@ -7,14 +7,12 @@
 mod common;
 mod report;
 
-use std::fs::File;
-use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use common::{fail, fail_with, say};
+use common::{expect_folder, expect_writable, fail, fail_with, say};
 use wgrad::data::{Preparation, Table, TableReader, Task};
 use wgrad::progress::Progress;
 use wgrad::{
@@ -113,13 +111,8 @@ fn run(options: &Options) -> Result<()> {
         train = train.balanced()?;
     }
     preparation.dataset(&parts.test)?; // What is wrong with it is told before the training.
-    // Opened before the training, so that a path that cannot be written costs nobody an hour.
-    let json = options.json.as_ref().map(|path| {
-        File::create(path).unwrap_or_else(|error| fail(&format!("cannot write {}: {error}", path.display()), 2))
-    });
-    if let Err(error) = std::fs::create_dir_all(&options.charts) {
-        fail(&format!("cannot make the folder {}: {error}", options.charts.display()), 2);
-    }
+    expect_writable(options.json.as_deref());
+    expect_folder(&options.charts);
 
     let mut net = network(options, &preparation, &train, &device)?;
     report::table(&table, &preparation);
@@ -136,11 +129,8 @@ fn run(options: &Options) -> Result<()> {
     report::examples(&net, &parts.test)?;
     let name = options.csv.file_stem().unwrap_or_default().to_string_lossy();
     report::charts(&net, &history, &parts.test, &test, &options.charts.join(&*name))?;
-    if let (Some(file), Some(path)) = (json, &options.json) {
-        let results = report::json(&table, &net, &history, &train, &test);
-        if let Err(error) = writeln!(&file, "{results:#}") {
-            fail(&format!("cannot write {}: {error}", path.display()), 1);
-        }
+    if let Some(path) = &options.json {
+        common::write(path, format!("{:#}\n", report::json(&table, &net, &history, &train, &test)));
     }
     Ok(())
 }
