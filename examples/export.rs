@@ -6,9 +6,9 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use common::{fail_with, grouped, say};
-use wgrad::export::{Onnx, Weights, Wgsl};
-use wgrad::{Activation, Adam, Cost, Device, Error, Network, Trainer, data};
+use common::{expect_folder, fail_with, grouped, say};
+use wgrad::export::{Onnx, Weights, Wgsl, WgslFunction};
+use wgrad::{Activation, Adam, Cost, Device, Network, Trainer, data};
 
 /// Trains a network on the built-in digits, and writes digits.rs, digits.wgsl with digits.weights, and digits.onnx.
 #[derive(Debug, Parser)]
@@ -22,7 +22,7 @@ struct Options {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     hidden: u16,
     /// The version of ONNX's operators, from 20 to 28, for runtimes that know no newer one.
-    #[arg(long, default_value_t = 28)]
+    #[arg(long, default_value_t = 28, value_parser = clap::value_parser!(i64).range(20..=28))]
     opset: i64,
     /// cpu, gpu, auto, or a part of an adapter's name.
     #[arg(long, default_value = "auto")]
@@ -41,21 +41,21 @@ fn run(options: &Options) -> wgrad::Result<()> {
         .dense(10, Activation::Softmax)
         .seed(1)
         .build(&device)?;
+    // Thrown away: it tells what cannot be exported before there is a training to lose.
+    exports(&net, options)?;
+    expect_folder(&options.out);
+
     let mut trainer = Trainer::new(Cost::CategoricalCrossEntropy, Adam::new(0.005)).epochs(options.epochs.into());
     let history = trainer.fit(&mut net, &train, Some(&test))?;
     let right = 100.0 * history.final_test_accuracy().unwrap_or_default();
     say!("{:?} on {device}: {right:.1} % of {} test digits right", net.sizes(), test.len());
 
-    // All three, before anything is written: what cannot be exported is found out first.
-    let rust = net.to_rust()?;
-    let wgsl = net.to_wgsl(&Wgsl::new("digits").weights(Weights::Storage { group: 0, binding: 0 }))?;
-    let onnx = net.to_onnx(&Onnx::new().opset(options.opset))?;
+    let (rust, wgsl, onnx) = exports(&net, options)?;
     let out = &options.out;
-    std::fs::create_dir_all(out).map_err(|source| Error::Io { path: out.clone(), source })?;
-    write(out, "digits.rs", rust.as_bytes(), "pub fn forward(x: &[f32; INPUTS]) -> [f32; OUTPUTS]")?;
-    write(out, "digits.wgsl", wgsl.source.as_bytes(), "fn digits(x: array<f32, 784>) -> array<f32, 10>")?;
-    write(out, "digits.weights", &wgsl.bytes(), "the content of its storage buffer")?;
-    let model = write(out, "digits.onnx", &onnx, "from x (rows, 784) to y (rows, 10)")?;
+    write(out, "digits.rs", rust.as_bytes(), "pub fn forward(x: &[f32; INPUTS]) -> [f32; OUTPUTS]");
+    write(out, "digits.wgsl", wgsl.source.as_bytes(), "fn digits(x: array<f32, 784>) -> array<f32, 10>");
+    write(out, "digits.weights", &wgsl.bytes(), "the content of its storage buffer");
+    let model = write(out, "digits.onnx", &onnx, "from x (rows, 784) to y (rows, 10)");
 
     // The way back: a model, of this crate or of another, can be trained further here.
     let again = Network::read_onnx(model, &device)?;
@@ -66,9 +66,15 @@ fn run(options: &Options) -> wgrad::Result<()> {
     Ok(())
 }
 
-fn write(folder: &Path, name: &str, bytes: &[u8], what: &str) -> wgrad::Result<PathBuf> {
+/// All three, before anything is written: what cannot be exported is found out first.
+fn exports(net: &Network, options: &Options) -> wgrad::Result<(String, WgslFunction, Vec<u8>)> {
+    let wgsl = Wgsl::new("digits").weights(Weights::Storage { group: 0, binding: 0 });
+    Ok((net.to_rust()?, net.to_wgsl(&wgsl)?, net.to_onnx(&Onnx::new().opset(options.opset))?))
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8], what: &str) -> PathBuf {
     let path = folder.join(name);
-    std::fs::write(&path, bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
+    common::write(&path, bytes);
     say!("{}: {} bytes, {what}", path.display(), grouped(bytes.len() as u64));
-    Ok(path)
+    path
 }

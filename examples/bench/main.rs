@@ -10,11 +10,10 @@ mod measure;
 mod peers;
 mod suite;
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use clap::Parser;
-use common::{fail, fail_with, say};
+use common::{expect_writable, fail_with, say};
 use measure::{Job, Sizes};
 use serde_json::Value;
 use wgrad::plan::PlanKind;
@@ -71,6 +70,7 @@ struct Options {
 
 fn main() {
     let options = Options::parse();
+    expect_writable(options.json.as_deref());
     let value = if options.suite {
         let settings = suite::Settings {
             repeats: options.repeats,
@@ -83,11 +83,7 @@ fn main() {
         one(&options)
     };
     if let Some(path) = &options.json {
-        let written = File::create(path).map_err(|error| error.to_string());
-        let written = written.and_then(|file| serde_json::to_writer_pretty(file, &value).map_err(|e| e.to_string()));
-        if let Err(error) = written {
-            fail(&format!("{}: {error}", path.display()), 2);
-        }
+        common::write(path, format!("{value:#}"));
     }
 }
 

@@ -111,7 +111,7 @@ fn run(options: &Options) -> Result<()> {
         train = train.balanced()?;
     }
     preparation.dataset(&parts.test)?; // What is wrong with it is told before the training.
-    expect_writable(options.json.as_deref());
+    expect_writable(options.json.as_deref().into_iter().chain(options.save.as_deref()));
     expect_folder(&options.charts);
 
     let mut net = network(options, &preparation, &train, &device)?;
