@@ -116,6 +116,42 @@ fn numbers_are_shared_out_by_their_tenths() {
     }
 }
 
+/// More whole numbers than are taken for classes by themselves, some of them rare, whatever the seed.
+#[test]
+fn numbers_that_are_to_be_classes_are_shared_out_as_classes() {
+    let zone = |row: u32| f64::from(if row < 20 { 100 + row } else { row % 30 });
+    let table = Table::new("t").with_numbers("x", (0..400).map(f64::from)).unwrap();
+    let table = table.with_numbers("zone", (0..400).map(zone)).unwrap();
+    assert_eq!(Task::of(table.column("zone").unwrap()), Task::Regression);
+    let mut by_tenths = 0;
+    for seed in 0..20 {
+        let cut =
+            |table: &Table, shares| table.split_stratified_as("zone", Task::Classification, shares, seed).unwrap();
+        let [rest, test] = cut(&table, [0.8, 0.2]);
+        let [train, validation] = cut(&rest, [0.85, 0.15]);
+        let preparation = Preparation::new("zone").task(Task::Classification).fit(&train).unwrap();
+        assert_eq!(preparation.classes().len(), 50);
+        for part in [&validation, &test] {
+            assert_eq!(preparation.dataset(part).unwrap().len(), part.len());
+        }
+        // What is not told of the task shares out tenths, as it always did.
+        let [train, test] = table.split_stratified("zone", [0.8, 0.2], seed).unwrap();
+        assert_eq!(train, table.split_stratified_as("zone", Task::Regression, [0.8, 0.2], seed).unwrap()[0]);
+        let preparation = Preparation::new("zone").task(Task::Classification).fit(&train).unwrap();
+        by_tenths += usize::from(preparation.dataset(&test).is_err());
+    }
+    assert!(by_tenths > 0, "tenths would have done");
+    // Few numbers are shared out value by value whatever is said, texts category by category, and dates by tenths.
+    let split = |table: &Table, task| table.split_stratified_as("0", task, [0.5, 0.5], 3).unwrap();
+    let few = Table::new("t").with_numbers("y", (0..40).map(|row| f64::from(row % 4))).unwrap();
+    let texts = Table::new("t").with_texts("y", (0..40).map(|row| format!("c{}", row % 7))).unwrap();
+    let dates = csv(&format!("d\n{}", (10..30).map(|day| format!("2020-01-{day}\n")).collect::<String>()));
+    for table in [few, texts, dates] {
+        assert_eq!(split(&table, Task::Classification), split(&table, Task::Regression));
+        assert_eq!(split(&table, Task::Classification), table.split_stratified("0", [0.5, 0.5], 3).unwrap());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 

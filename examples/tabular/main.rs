@@ -102,10 +102,10 @@ fn run(options: &Options) -> Result<()> {
         return loaded(options, file, &device);
     }
     let table = read(options)?;
-    // Thrown away: it tells what is wrong with the table before a part of it does.
-    prepare(options, &table)?;
-    let parts = split(options, &table)?;
-    let preparation = prepare(options, &parts.train)?;
+    // Of all rows for the task, and to tell what is wrong with the table before a part of it does.
+    let task = prepare(options, options.task, &table)?.task();
+    let parts = split(options, &table, task)?;
+    let preparation = prepare(options, Some(task), &parts.train)?;
     let [mut train, validation] = [preparation.dataset(&parts.train)?, preparation.dataset(&parts.validation)?];
     if options.class_weights == "balanced" {
         train = train.balanced()?;
@@ -171,18 +171,18 @@ fn read(options: &Options) -> Result<Table> {
 }
 
 /// A fifth to test with, and of the rest 15 % to see when the net is best.
-fn split(options: &Options, table: &Table) -> Result<Parts> {
+fn split(options: &Options, table: &Table, task: Task) -> Result<Parts> {
     let seed = options.seed as u64;
-    let cut = |table: &Table, shares| table.split_stratified(&options.target, shares, seed);
+    let cut = |table: &Table, shares| table.split_stratified_as(&options.target, task, shares, seed);
     let [rest, test] = cut(table, [0.8, 0.2])?;
     let [train, validation] = cut(&rest, [0.85, 0.15])?;
     Ok(Parts { train, validation, test })
 }
 
 /// What the training rows say of the columns.
-fn prepare(options: &Options, training_rows: &Table) -> Result<Preparation> {
+fn prepare(options: &Options, task: Option<Task>, training_rows: &Table) -> Result<Preparation> {
     let mut preparation = Preparation::new(&options.target);
-    if let Some(task) = options.task {
+    if let Some(task) = task {
         preparation = preparation.task(task);
     }
     for column in &options.without {

@@ -279,13 +279,45 @@ impl Table {
 
     /// As [`split`](Self::split), with each category of a column shared out like the whole: for the classes of a target. A
     /// category of a single row is in the first part. So it is for numbers that [`Task::of`](super::Task::of) takes for classes;
-    /// of other numbers the tenths by size are shared out, so that each part has its share of large and of small ones.
+    /// of other numbers the tenths by size are shared out, so that each part has its share of large and of small ones. A task that
+    /// is not to be found out takes [`split_stratified_as`](Self::split_stratified_as).
     ///
     /// # Errors
     /// As [`split`](Self::split); [`Error::Table`] if there is no such column.
     pub fn split_stratified<const N: usize>(&self, column: &str, shares: [f64; N], seed: u64) -> Result<[Self; N]> {
+        let task = Task::of(self.column(column)?);
+        self.split_stratified_as(column, task, shares, seed)
+    }
+
+    /// As [`split_stratified`](Self::split_stratified), for a target whose task is set
+    /// ([`PreparationBuilder::task`](super::PreparationBuilder::task)): with [`Task::Classification`](super::Task::Classification) each
+    /// number is a class, however many there are, so that no class is in a later part alone. With
+    /// [`Task::Regression`](super::Task::Regression) all is as there: numbers of which there are few values have the same share of each in
+    /// every part, which is good for quantities too.
+    ///
+    /// ```
+    /// use wgrad::data::{Preparation, Table, Task};
+    /// // Twenty zones, which are numbers, and look like a quantity; the last has a row alone.
+    /// let zone = |row: u32| f64::from(if row == 0 { 20 } else { 1 + row % 19 });
+    /// let table = Table::new("trips").with_numbers("x", (0..400).map(f64::from))?.with_numbers("zone", (0..400).map(zone))?;
+    /// let [train, test] = table.split_stratified_as("zone", Task::Classification, [0.8, 0.2], 1)?;
+    /// let preparation = Preparation::new("zone").task(Task::Classification).fit(&train)?;
+    /// assert_eq!(preparation.classes().len(), 20); // no class of the test rows is new
+    /// assert_eq!(preparation.dataset(&test)?.len(), test.len());
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn split_stratified_as<const N: usize>(
+        &self,
+        column: &str,
+        task: Task,
+        shares: [f64; N],
+        seed: u64,
+    ) -> Result<[Self; N]> {
         let column = self.column(column)?;
-        let classes = Task::of(column) == Task::Classification && column.kind() != Kind::Date;
+        let classes = [task, Task::of(column)].contains(&Task::Classification) && column.kind() != Kind::Date;
         let codes = match &column.values {
             Values::Texts { codes, .. } => codes.clone(),
             Values::Numbers { values, .. } | Values::Dates { values, .. } => strata(values, classes),

@@ -68,6 +68,7 @@ const TESTED: &[(&str, &str, &str)] = &[
         "bad_input/tables.rs",
         "new read from_rows with_numbers with_texts column select drop_missing split split_stratified",
     ),
+    ("Table", "bad_input/tables.rs", "split_stratified_as"),
     (
         "TableReader",
         "bad_input/tables.rs",

@@ -75,6 +75,7 @@ fn tables_of_anything() {
         refused(table().column(name).cloned(), "table", name);
         refused(table().drop_missing(&[name]), "table", name);
         refused(table().split_stratified(name, [0.5, 0.5], 1), "table", name);
+        refused(table().split_stratified_as(name, Task::Classification, [0.5, 0.5], 1), "table", name);
     }
     assert!(table().drop_missing(&[]).is_ok_and(|table| table.len() == 2));
     assert!(table().select(&[]).is_ok_and(|table| table.is_empty()));
@@ -88,6 +89,11 @@ fn tables_of_anything() {
     }
     refused(Table::new("t").split([0.5, 0.5], 1), "empty", "no rows");
     refused(table().split_stratified("", [1.0, f64::NAN], 1), "option", "a share that is none");
+    for task in [Task::Classification, Task::Regression] {
+        refused(table().split_stratified_as("", task, [1.0, f64::NAN], 1), "option", "a share that is none");
+        refused(table().split_stratified_as("", task, [], 1), "empty", "no shares");
+        refused(table().split_stratified_as("", task, [1.0; 3], 1), "empty", "more parts than rows");
+    }
 }
 
 fn prepared(target: &str) -> Preparation {
