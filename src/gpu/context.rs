@@ -30,6 +30,9 @@ const PERSISTENT_UP_TO: u64 = 400_000;
 /// to all that was ever written otherwise.
 const MOST_WRITTEN: u64 = 16 << 20;
 
+/// The environment variable that keeps the run-time checks in shaders.
+const CHECKED: &str = "WGRAD_CHECKED";
+
 /// What a pipeline is made from: its kernel and tiling, what its shader is specialised with, and whether it keeps the checks.
 type Key = (Kernel, Tiling, Vec<(&'static str, u32)>, bool);
 
@@ -90,9 +93,28 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether the environment asks for the run-time checks.
+fn checks_asked() -> Result<bool> {
+    std::env::var_os(CHECKED).map_or(Ok(false), |word| means_checked(&word.to_string_lossy()))
+}
+
+/// Whether a word asks for the run-time checks. One that nobody knows is an error: who takes it for a yes would go without.
+fn means_checked(word: &str) -> Result<bool> {
+    match word.trim().to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(Error::UnknownName {
+            what: "run-time checks (WGRAD_CHECKED)",
+            word: word.to_owned(),
+            known: "1, true, yes, on, 0, false, no, off".to_owned(),
+        }),
+    }
+}
+
 impl Context {
     /// Asks the adapter for a device of our own, with all that the adapter allows, or at most with these limits.
     pub(crate) async fn own(adapter: &wgpu::Adapter, limits: Option<&wgpu::Limits>) -> Result<Self> {
+        let checked = checks_asked()?;
         let info = adapter.get_info();
         let have = adapter.limits();
         let mut required_limits = limits.map_or(have.clone(), |limits| limits.clone().or_worse_values_from(&have));
@@ -109,7 +131,7 @@ impl Context {
         let asked = caught(|| adapter.request_device(&descriptor));
         let asked = asked.map_err(|panic| failed(format!("wgpu panicked: {panic}")))?;
         let (device, queue) = asked.await.map_err(|error| failed(error.to_string()))?;
-        let context = Self { is_own: true, ..Self::shared(device, queue, info) };
+        let context = Self { checked, is_own: true, ..Self::shared(device, queue, info) };
         // Both callbacks may run on any thread with locks of wgpu held: they only note what happened.
         let health = Arc::clone(&context.health);
         context.device.set_device_lost_callback(move |reason, message| {
@@ -129,7 +151,8 @@ impl Context {
             device,
             queue,
             info,
-            checked: std::env::var("WGRAD_CHECKED").is_ok_and(|v| v == "1"),
+            // There is no error to return: a word that means nothing has the checks, as the safe side.
+            checked: checks_asked().unwrap_or(true),
             is_own: false,
             pipelines: Mutex::default(),
             other_text: None,
@@ -356,5 +379,26 @@ fn at_once(future: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Er
     match future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(report) => report,
         Poll::Pending => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_ask_for_the_checks() {
+        for word in ["1", "true", " Yes ", "ON"] {
+            assert!(matches!(means_checked(word), Ok(true)), "{word}");
+        }
+        for word in ["", " ", "0", "false", "No", "off"] {
+            assert!(matches!(means_checked(word), Ok(false)), "{word}");
+        }
+        for word in ["2", "y", "enabled", "\u{fffd}"] {
+            assert!(
+                matches!(means_checked(word), Err(Error::UnknownName { word: said, .. }) if said == word),
+                "{word}"
+            );
+        }
     }
 }
