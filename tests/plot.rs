@@ -124,6 +124,17 @@ fn odd_histories_are_drawn() {
     plot::confusion_matrix(&none, &["a <very> long name & more".to_owned()]).to_svg().expect("an SVG");
 }
 
+/// The mistakes come in the order of the numbers below them, whatever the right class got.
+#[test]
+fn the_surest_mistakes_come_first() {
+    let labels = Dataset::with_labels(vec![0.0; 3], 1, vec![0, 0, 0], 2).expect("three rows");
+    let outputs = [0.05, 0.55, 0.85, 0.9, 0.2, 0.72];
+    let names = ["no".to_owned(), "yes".to_owned()];
+    let svg = plot::misread_pictures(&labels, &outputs, 1, &names, 9).expect("pictures").to_svg().expect("an SVG");
+    let places: Vec<_> = ["90 %", "72 %", "55 %"].map(|said| svg.find(said).expect("a caption")).to_vec();
+    assert!(places.is_sorted(), "{places:?}");
+}
+
 #[test]
 fn what_cannot_be_drawn_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

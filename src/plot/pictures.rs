@@ -179,8 +179,8 @@ fn percentile(numbers: &[f32], share: f64) -> f64 {
     f64::from(size)
 }
 
-/// Pictures that were misread, the surest mistakes first: those whose wrong answer lies furthest above the right one. `outputs` are
-/// what the network says to each row of `data`, (rows, outputs); inputs from 0 to 1 are the pixels of pictures `width` wide, black
+/// Pictures that were misread, the surest mistakes first: those whose wrong answer has the largest output, which stands below each.
+/// `outputs` are what the network says to each row of `data`, (rows, outputs); inputs from 0 to 1 are the pixels of pictures `width` wide, black
 /// on white. At most `most` are shown, and `names` are those of the classes, which otherwise have their numbers.
 ///
 /// # Errors
@@ -209,14 +209,14 @@ pub fn misread_pictures(data: &Dataset, outputs: &[f32], width: usize, names: &[
         };
         let answer = (1..classes).fold(0, |best, j| if a[j] > a[best] { j } else { best });
         if answer != truth {
-            wrong.push((a[answer] - a[truth], row, truth, answer));
+            wrong.push((a[answer], row, truth, answer));
         }
     }
     wrong.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let name = |class: usize| names.get(class).map_or_else(|| class.to_string(), |name| short(name, 10));
     let shares = outputs.iter().all(|a| (0.0..=1.0).contains(a));
     let mut tiles = Vec::new();
-    for &(_, row, truth, answer) in wrong.iter().take(most) {
+    for &(said, row, truth, answer) in wrong.iter().take(most) {
         let mut pixels = Vec::with_capacity(3 * (rows * columns) as usize);
         let inputs = data.input_row(row)?;
         for i in 0..(rows * columns) as usize {
@@ -224,7 +224,6 @@ pub fn misread_pictures(data: &Dataset, outputs: &[f32], width: usize, names: &[
             let grey = 255 - (255.0 * inputs.get(i).copied().unwrap_or(0.0).clamp(0.0, 1.0)) as u8;
             pixels.extend([grey; 3]);
         }
-        let said = outputs[row * classes + answer];
         let said = if shares { format!("{:.0} %", 100.0 * said) } else { format!("{said:.2}") };
         tiles.push(Tile { pixels, caption: vec![format!("{} → {}", name(truth), name(answer)), said] });
     }
