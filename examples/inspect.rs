@@ -7,7 +7,7 @@ mod common;
 use std::path::PathBuf;
 
 use clap::Parser;
-use common::{fail, grouped, say};
+use common::{fail_with, grouped, say};
 use wgrad::{Device, Error, History, Network, Result, Trainer, Weights};
 
 /// Says what is in a file of a network or a run: architecture, parameters, history, or what is wrong with it.
@@ -22,11 +22,7 @@ struct Options {
 }
 
 fn main() {
-    let options = Options::parse();
-    if let Err(error) = run(&options) {
-        let code = if matches!(error, Error::File { .. }) { 1 } else { 2 };
-        fail(&error.to_string(), code);
-    }
+    run(&Options::parse()).unwrap_or_else(|error| fail_with(&error));
 }
 
 fn run(options: &Options) -> Result<()> {

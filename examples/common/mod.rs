@@ -33,7 +33,8 @@ pub fn fail(message: &str, code: i32) -> ! {
     exit(code)
 }
 
-/// As [`fail`], with the exit code that fits: 2 for what was asked for, 1 for what went wrong on the way.
+/// As [`fail`], with the exit code that fits: 2 for what was asked for, 1 for what went wrong on the way or is wrong with a
+/// file.
 pub fn fail_with(error: &Error) -> ! {
     let code = match error {
         Error::Diverged { .. }
@@ -44,7 +45,8 @@ pub fn fail_with(error: &Error) -> ! {
         | Error::Timeout { .. }
         | Error::Gpu { .. }
         | Error::Disagreement(_)
-        | Error::WrongStep { .. } => 1,
+        | Error::WrongStep { .. }
+        | Error::File { .. } => 1,
         _ => 2,
     };
     fail(&error.to_string(), code)

@@ -119,14 +119,16 @@ fn header_of(bytes: &[u8]) -> Result<&[u8], String> {
 pub(super) fn check_header_length(length: u64, len: u64) -> Result<(), String> {
     if length > MOST_HEADER {
         return Err(format!(
-            "its header would have {length} bytes, where {MOST_HEADER} is the most: no safetensors file"
+            "no safetensors file: by its first 8 bytes its header would have {length}, where {MOST_HEADER} is the most"
         ));
     }
     if length > len.saturating_sub(8) {
-        return Err(format!("it ends within its header of {length} bytes: it is cut off, or no safetensors file"));
+        return Err(format!(
+            "no safetensors file, or one that is cut off: it ends within its header of {length} bytes"
+        ));
     }
     if length < 2 {
-        return Err(format!("its header would have {length} bytes: no safetensors file"));
+        return Err(format!("no safetensors file: by its first 8 bytes its header would have {length}"));
     }
     Ok(())
 }
@@ -260,6 +262,9 @@ impl<'a> Tensors<'a> {
     /// The tensors of any safetensors file, and its header, or what is wrong with it.
     fn open(bytes: &'a [u8]) -> Result<(Self, Header), String> {
         let raw = header_of(bytes)?;
+        if raw.first() != Some(&b'{') {
+            return Err("no safetensors file: its header does not begin with '{'".to_owned());
+        }
         let header: Header = serde_json::from_slice(raw)
             .map_err(|error| format!("its header cannot be read: {}", brief_error(&error)))?;
         if let Some(name) = twice(header.tensors.iter()) {
