@@ -52,6 +52,12 @@ pub fn fail_with(error: &Error) -> ! {
     fail(&error.to_string(), code)
 }
 
+/// Reads a share, at least 0 and below 1.
+pub fn share(word: &str) -> Result<f32, &'static str> {
+    let number = word.parse().ok().filter(|number| (0.0..1.0).contains(number));
+    number.ok_or("must be a number, at least 0 and below 1")
+}
+
 /// Ends the program unless files can be written there, as far as can be told without it: a path that cannot be written is to
 /// cost nobody an hour. What is there stays as it is until there is something to put in its place.
 pub fn expect_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) {

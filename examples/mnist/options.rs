@@ -12,6 +12,8 @@ use wgrad::{
     Network, Optimizer, Plateau, Regularization, Result, RmsProp, Schedule, Sgd, Span, Trainer,
 };
 
+use crate::common::{fail, share};
+
 /// Trains a net to read digits, by stochastic gradient descent, and shows what it makes of some of them.
 #[derive(Parser)]
 #[command(allow_negative_numbers = true)]
@@ -70,10 +72,10 @@ pub struct Options {
     #[arg(long, value_name = "X", value_parser = at_least_zero, help_heading = "Regularisation")]
     decay: Option<f64>,
     /// Share of the hidden neurons that each step leaves out, at least 0 and below 1
-    #[arg(long, value_name = "X", default_value_t = 0.0, help_heading = "Regularisation")]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = share, help_heading = "Regularisation")]
     dropout: f32,
     /// Train towards labels of which a share of X is dealt out to all classes; at least 0 and below 1, with cross-entropy
-    #[arg(long, value_name = "X", default_value_t = 0.0, help_heading = "Regularisation")]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = share, help_heading = "Regularisation")]
     label_smoothing: f32,
     /// How much the images of a class count: all alike, or so that the classes count alike (balanced)
     #[arg(long, default_value = "none", value_parser = one_of(["none", "balanced"]), help_heading = "Training")]
@@ -276,6 +278,9 @@ impl Options {
 
     /// The trainer, for so many training images.
     pub fn trainer<'a>(&self, images: usize) -> Trainer<'a> {
+        if self.label_smoothing > 0.0 && self.cost() == Cost::Quadratic {
+            fail("--label-smoothing needs --cost cross-entropy", 2);
+        }
         let mut trainer = Trainer::new(self.cost(), self.optimizer(images))
             .batch_size(self.batch_size)
             .epochs(self.epochs.unwrap_or(10))

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use common::{expect_folder, expect_writable, fail, fail_with, say};
+use common::{expect_folder, expect_writable, fail, fail_with, say, share};
 use wgrad::data::{Preparation, Table, TableReader, Task};
 use wgrad::progress::Progress;
 use wgrad::{
@@ -42,7 +42,7 @@ struct Options {
     #[arg(long, default_value = "none", value_parser = PossibleValuesParser::new(["none", "balanced"]))]
     class_weights: String,
     /// Train towards labels of which a share of X is dealt out to all classes; at least 0 and below 1
-    #[arg(long, value_name = "X", default_value_t = 0.0, hide_default_value = true)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, hide_default_value = true, value_parser = share)]
     label_smoothing: f32,
     /// Times to go through the training rows, at most; it ends earlier when it gets no better
     #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000))]
@@ -104,6 +104,7 @@ fn run(options: &Options) -> Result<()> {
     let table = read(options)?;
     // Of all rows for the task, and to tell what is wrong with the table before a part of it does.
     let task = prepare(options, options.task, &table)?.task();
+    expect_classes(options, task);
     let parts = split(options, &table, task)?;
     let preparation = prepare(options, Some(task), &parts.train)?;
     let [mut train, validation] = [preparation.dataset(&parts.train)?, preparation.dataset(&parts.validation)?];
@@ -168,6 +169,22 @@ fn read(options: &Options) -> Result<Table> {
         say!("{} of {} rows have no target, and are left out", table.len() - known.len(), table.len());
     }
     Ok(known)
+}
+
+/// Ends the program where an option is for classes, and the target is a number.
+fn expect_classes(options: &Options, task: Task) {
+    let balanced = ("--class-weights balanced", options.class_weights == "balanced");
+    let smoothed = ("--label-smoothing", options.label_smoothing > 0.0);
+    for (option, is_set) in [balanced, smoothed] {
+        if is_set && task == Task::Regression {
+            fail(
+                &format!(
+                    "{option} is for classes, and the target is learned as a number; --task classify changes that"
+                ),
+                2,
+            );
+        }
+    }
 }
 
 /// A fifth to test with, and of the rest 15 % to see when the net is best.
