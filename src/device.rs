@@ -223,6 +223,27 @@ impl Device {
 
     /// A device that belongs to the application. wgrad installs no handlers on it, keeps no global state, submits to its queue
     /// only within calls, and keeps to its limits. `info` is the adapter's, from `adapter.get_info()`.
+    ///
+    /// The types are those of wgpu 30, so the application has to use that version too. No feature is needed. The limits may be wgpu's
+    /// defaults, or those of [`named_with_limits`](Self::named_with_limits_async) and more; with all that the adapter has
+    /// (`adapter.limits()`) larger networks fit, and larger data sets without being streamed. `WGRAD_LIMITS` changes nothing here;
+    /// `WGRAD_CHECKED` does, and a word that it does not know keeps the checks.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "blocking")] {
+    /// use wgrad::{Activation, Device, Network};
+    /// let instance = wgpu::Instance::default();
+    /// let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;
+    /// let limits = adapter.limits();
+    /// let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+    /// let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))?;
+    ///
+    /// // The application goes on using its own handles.
+    /// let shared = Device::from_wgpu(device.clone(), queue.clone(), adapter.get_info());
+    /// let net = Network::new(784).dense(10, Activation::Sigmoid).build(&shared)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "gpu")]
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
