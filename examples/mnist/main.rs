@@ -15,10 +15,24 @@ use common::{expect_folder, expect_writable, fail, fail_with, grouped, say};
 use options::Options;
 use sha2::{Digest, Sha256};
 use wgrad::progress::Progress;
-use wgrad::{Confusion, Dataset, Device, EpochReport, Event, History, Metrics, Network, Result, Trainer, data, plot};
+use wgrad::{
+    Activation, Confusion, Cost, Dataset, Device, EpochReport, Error, Event, History, Metrics, Network, Result,
+    Trainer, data, plot,
+};
 
 fn main() {
-    run(&Options::parse()).unwrap_or_else(|error| fail_with(&error));
+    run(&Options::parse()).unwrap_or_else(|error| fail_with_hint(&error));
+}
+
+/// As [`fail_with`]; where a run was to go on with other data, with the options that these hang on.
+fn fail_with_hint(error: &Error) -> ! {
+    match error {
+        Error::InvalidOption { option: "training data" | "held-out data", .. } => {
+            let options = "--data, --train-limit, --validation and --class-weights";
+            fail(&format!("{error}; give {options} as they were when that run began"), 2)
+        }
+        _ => fail_with(error),
+    }
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -47,7 +61,7 @@ fn run(options: &Options) -> Result<()> {
     announce(options, [&train, validation.as_ref().unwrap_or(&test), &test], &net, &trainer);
     let history = fit(trainer, &mut net, &train, validation.as_ref(), &test)?;
     options.history.iter().try_for_each(|path| write_history(&history, path))?;
-    let Metrics { accuracy, confusion, .. } = net.metrics(&test, options.cost())?;
+    let Metrics { accuracy, confusion, .. } = net.metrics(&test, cost_for(&net))?;
     if let Some(path) = &options.json {
         common::write(path, format!("{:#}\n", results(&net, &history, options, accuracy)?));
     }
@@ -84,6 +98,14 @@ fn digits(options: &Options) -> Result<(Dataset, Dataset)> {
     }
 }
 
+/// A cost that goes with the outputs. A net that was resumed has its own, whatever is set here; the right answers do not hang on it.
+fn cost_for(net: &Network) -> Cost {
+    match net.layers().last() {
+        Some(layer) if layer.activation == Activation::Softmax => Cost::CategoricalCrossEntropy,
+        _ => Cost::Quadratic,
+    }
+}
+
 /// What is going to happen, and where.
 fn announce(options: &Options, images: [&Dataset; 3], net: &Network, trainer: &Trainer<'_>) {
     let source = match &options.data {
@@ -104,8 +126,11 @@ fn announce(options: &Options, images: [&Dataset; 3], net: &Network, trainer: &T
         _ => say!("training  {}", options.training()),
     }
     say!("device    {}, because {}", net.device(), net.device().reason());
-    let (plan, why) = net.plan(options.batch_size);
-    say!("plan      {plan}, because {why}\n");
+    // It hangs on the images a step, which a resumed run keeps to itself.
+    if options.resume.is_none() {
+        let (plan, why) = net.plan(options.batch_size);
+        say!("plan      {plan}, because {why}");
+    }
 }
 
 /// Trains, with a line for each epoch; on standard error the progress, a bar where somebody watches.
@@ -118,7 +143,7 @@ fn fit(
 ) -> Result<History> {
     let mut progress = Progress::new();
     let name = if validation.is_some() { "validation" } else { "test" };
-    say!("epoch   training cost   right {:>13}   right          eta      steps/s", format!("{name} cost"));
+    say!("\nepoch   training cost   right {:>13}   right          eta      steps/s", format!("{name} cost"));
     let mut trainer = trainer.on_event(move |event| {
         progress.see(&event);
         if let Event::Epoch(report) = event {
@@ -258,7 +283,7 @@ fn results(net: &Network, history: &History, options: &Options, test_accuracy: f
     Ok(serde_json::json!({
         "device": net.device().kind(),
         "adapter": net.device().adapter(),
-        "plan": net.plan(options.batch_size).0.name(),
+        "plan": options.resume.is_none().then(|| net.plan(options.batch_size).0.name()),
         "sizes": net.sizes(),
         "epochs": epochs,
         "stop": history.stop,

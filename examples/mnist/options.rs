@@ -1,7 +1,7 @@
 //! What can be set on the command line, and what follows from it.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -9,10 +9,40 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use wgrad::plan::PlanKind;
 use wgrad::{
     Activation, Adam, AdamW, Checkpoints, Cost, Dataset, Device, EarlyStopping, Init, Metric, Momentum, Nesterov,
-    Network, Optimizer, Plateau, Regularization, Result, RmsProp, Schedule, Sgd, Span, Trainer,
+    Network, Optimizer, Plateau, Regularization, Result, RmsProp, Schedule, Sgd, Span, StopReason, Trainer,
 };
 
 use crate::common::{fail, share};
+
+/// What a run has to the end as it was set when it began.
+const OF_NEW_RUNS: [&str; 26] = [
+    "hidden",
+    "activation",
+    "output",
+    "init",
+    "cost",
+    "batch_size",
+    "optimizer",
+    "eta",
+    "seed",
+    "lambda",
+    "l1",
+    "decay",
+    "dropout",
+    "label_smoothing",
+    "max_norm",
+    "clip_norm",
+    "clip_value",
+    "schedule",
+    "schedule_epochs",
+    "schedule_factor",
+    "warm_up",
+    "halve_on_plateau",
+    "early_stopping",
+    "min_change",
+    "keep_best",
+    "plan",
+];
 
 /// Trains a net to read digits, by stochastic gradient descent, and shows what it makes of some of them.
 #[derive(Parser)]
@@ -136,9 +166,9 @@ pub struct Options {
     /// Save the run to this file after every epoch and at its end, and the best epoch beside it
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     save: Option<PathBuf>,
-    /// Go on with the run in this file, as it was set, and save it there again unless --save names another; of the settings only
-    /// --epochs, --max-steps and --max-time count
-    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    /// Go on with the run in this file, as it was set and on the same data, and save it there again unless --save names another; of
+    /// the settings only --epochs, --max-steps, --max-time and --monitor can be given
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_NEW_RUNS, help_heading = "Results")]
     pub resume: Option<PathBuf>,
     /// Write the results to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Results")]
@@ -304,10 +334,28 @@ impl Options {
     pub fn resumed<'a>(&self, device: &Device) -> Result<Option<(Network, Trainer<'a>)>> {
         let Some(file) = &self.resume else { return Ok(None) };
         let (net, mut trainer) = Trainer::resume(file, device)?;
+        self.expect_more(file, &net, &trainer);
         if let Some(epochs) = self.epochs {
             trainer = trainer.epochs(epochs);
         }
         Ok(Some((net, self.bounded(trainer))))
+    }
+
+    /// Ends the program where nothing is left to do of a resumed run.
+    fn expect_more(&self, file: &Path, net: &Network, trainer: &Trainer<'_>) {
+        let (done, _) = trainer.position().unwrap_or_default();
+        let stop = trainer.history().and_then(|history| history.stop);
+        let (file, epochs) = (file.display(), if done == 1 { "epoch" } else { "epochs" });
+        if let Some(reason @ (StopReason::EarlyStopping | StopReason::Plateau)) = stop {
+            fail(&format!("{file} ended after {done} {epochs}, and cannot go on: {reason}"), 2);
+        }
+        let steps = net.optimizer_steps();
+        if self.max_steps.is_some_and(|most| most as u64 <= steps) {
+            fail(&format!("{file} already has {steps} steps; give --max-steps {} or more", steps + 1), 2);
+        }
+        if self.epochs.map_or(stop == Some(StopReason::Epochs), |epochs| epochs <= done) {
+            fail(&format!("{file} already has {done} {epochs}; give --epochs {} or more", done + 1), 2);
+        }
     }
 
     /// With its limits, and where it is saved.
