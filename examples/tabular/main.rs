@@ -19,8 +19,12 @@ use wgrad::{
     Activation, AdamW, Dataset, Device, EarlyStopping, History, Metric, Network, Result, Schedule, Span, Trainer,
 };
 
+/// What a trained net knows already, or has no use for.
+const OF_TRAINING: [&str; 10] =
+    ["target", "task", "without", "categories", "class_weights", "label_smoothing", "epochs", "seed", "save", "charts"];
+
 /// Learns one column of a table from the others, and says how well it predicts rows that it has not seen.
-#[derive(Parser, Clone)]
+#[derive(Parser)]
 #[command(allow_negative_numbers = true)]
 struct Options {
     /// Table: CSV, or with semicolons or tabs; plain or .gz
@@ -56,9 +60,12 @@ struct Options {
     /// Save the trained net to this file, with all that it needs for other rows of such a table
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Take the net of this file, and train nothing: how well does it predict this table, and what?
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["save", "epochs"])]
+    /// Take the net of this file, and train nothing: what does it say of this table, which may do without the target, and how well?
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_TRAINING)]
     load: Option<PathBuf>,
+    /// With --load: write what it says of each row to this file, as CSV: the class and its probability, or the number
+    #[arg(long, value_name = "FILE", requires = "load")]
+    answers: Option<PathBuf>,
     /// Folder for the charts
     #[arg(long, value_name = "FOLDER", default_value = "charts")]
     charts: PathBuf,
@@ -116,7 +123,7 @@ fn run(options: &Options) -> Result<()> {
     expect_folder(&options.charts);
 
     let mut net = network(options, &preparation, &train, &device)?;
-    report::table(&table, &preparation);
+    report::table(&table, &preparation, true);
     report::net(&net, [parts.train.len(), parts.validation.len(), parts.test.len()]);
     let history = fit(options, &preparation, &mut net, &train, &validation)?;
     report::training(&history);
@@ -126,8 +133,8 @@ fn run(options: &Options) -> Result<()> {
         net.save(file)?;
     }
     let (train, test) = (net.table_metrics(&parts.train)?, net.table_metrics(&parts.test)?);
-    report::scores(&net, &train, &test);
-    report::examples(&net, &parts.test)?;
+    report::scores(&net, &[("training", &train), ("test", &test)]);
+    report::examples(&net, &parts.test, "test rows", true)?;
     let name = options.csv.file_stem().unwrap_or_default().to_string_lossy();
     report::charts(&net, &history, &parts.test, &test, &options.charts.join(&*name))?;
     if let Some(path) = &options.json {
@@ -136,8 +143,9 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What a net that was trained before says of a table.
+/// What a net that was trained before says of a table, and how well where the target is known.
 fn loaded(options: &Options, file: &Path, device: &Device) -> Result<()> {
+    expect_writable(options.json.as_deref().into_iter().chain(options.answers.as_deref()));
     let net = Network::load(file, device)?;
     let Some(preparation) = net.preparation() else {
         fail(
@@ -145,12 +153,40 @@ fn loaded(options: &Options, file: &Path, device: &Device) -> Result<()> {
             2,
         );
     };
-    let options = Options { target: preparation.target().to_owned(), ..options.clone() };
-    let table = read(&options)?;
-    report::table(&table, preparation);
-    let metrics = net.table_metrics(&table)?;
-    report::scores(&net, &metrics, &metrics);
-    report::examples(&net, &table)
+    let table = preparation.reader().read(&options.csv)?;
+    let has_target = has_target(&table, preparation);
+    report::table(&table, preparation, has_target);
+    let answers = net.predict_table(&table)?;
+    if let Some(path) = &options.answers {
+        common::write(path, report::answers(preparation, &answers));
+        say!("answers   to {} rows are in {}", answers.len(), path.display());
+    }
+    let known = if has_target { table.drop_missing(&[preparation.target()])? } else { table.select(&[])? };
+    let metrics = if known.is_empty() { None } else { Some(net.table_metrics(&known)?) };
+    if let Some(metrics) = &metrics {
+        tell_of_missing(&table, &known, "are not measured");
+        report::scores(&net, &[("table", metrics)]);
+        report::examples(&net, &known, "rows", true)?;
+    } else {
+        report::examples(&net, &table, "rows", false)?;
+    }
+    if let Some(path) = &options.json {
+        common::write(path, format!("{:#}\n", report::json_of_loaded(&table, &net, metrics.as_ref())));
+    }
+    Ok(())
+}
+
+/// Whether a table has the target. Where columns have numbers for names, the last of the others may have the target's.
+fn has_target(table: &Table, preparation: &Preparation) -> bool {
+    let named = preparation.columns().any(|name| name.parse::<usize>().is_err());
+    let there = table.columns().iter().any(|column| column.name() == preparation.target());
+    there && (named || table.columns().len() > preparation.columns().len())
+}
+
+fn tell_of_missing(table: &Table, known: &Table, so: &str) {
+    if known.len() < table.len() {
+        say!("{} of {} rows have no target, and {so}", table.len() - known.len(), table.len());
+    }
 }
 
 /// The rows of the table whose target is known.
@@ -165,9 +201,7 @@ fn read(options: &Options) -> Result<Table> {
         let of = if known.len() < table.len() { " with a target" } else { "" };
         fail(&format!("{}: {} rows{of}; at least 10 are needed", options.csv.display(), known.len()), 2);
     }
-    if known.len() < table.len() {
-        say!("{} of {} rows have no target, and are left out", table.len() - known.len(), table.len());
-    }
+    tell_of_missing(&table, &known, "are left out");
     Ok(known)
 }
 

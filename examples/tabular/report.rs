@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wgrad::data::{Field, Kind, Preparation, Table, Task};
-use wgrad::{Confusion, History, Metrics, Network, Result, StopReason, plot};
+use wgrad::data::{Field, Kind, Predictions, Preparation, Table, Task};
+use wgrad::{Confusion, History, Metrics, Network, OutputErrors, Result, StopReason, plot};
 
 use crate::common::{grouped, say};
 
-/// The numbers of a column that has them all.
+/// The numbers of a column; NaN where there is none.
 fn numbers(table: &Table, column: &str) -> Vec<f64> {
     let Ok(column) = table.column(column) else { return Vec::new() };
     let number = |row| match column.field(row) {
@@ -18,8 +18,8 @@ fn numbers(table: &Table, column: &str) -> Vec<f64> {
     (0..table.len()).map(number).collect()
 }
 
-/// What was found in the file.
-pub fn table(table: &Table, preparation: &Preparation) {
+/// What was found in the file, with the target or without it.
+pub fn table(table: &Table, preparation: &Preparation, has_target: bool) {
     let rows = grouped(table.len() as u64);
     say!("table     {}: {rows} rows, {} columns", table.name().display(), table.columns().len());
     let target = short(preparation.target());
@@ -33,26 +33,26 @@ pub fn table(table: &Table, preparation: &Preparation) {
             );
         }
         _ => {
-            let values = numbers(table, preparation.target());
+            let mut values = if has_target { numbers(table, preparation.target()) } else { Vec::new() };
+            values.retain(|x| !x.is_nan());
             let (least, most) =
                 values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(*x), b.max(*x)));
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            say!(
-                "target    {target}, a number from {} to {}, {} on average",
-                rounded(least),
-                rounded(most),
-                rounded(mean)
-            );
+            let [least, most, mean] = [least, most, mean].map(rounded);
+            let range = match values.is_empty() {
+                true => String::new(),
+                false => format!(" from {least} to {most}, {mean} on average"),
+            };
+            say!("target    {target}, a number{range}");
         }
     }
+    let is_target = |name: &str| has_target && name == preparation.target();
     let left: Vec<_> = preparation.left_out().collect();
     for (kind, name) in [(Kind::Number, "numbers"), (Kind::Category, "categories"), (Kind::Date, "dates")] {
         let columns: Vec<_> = table
             .columns()
             .iter()
-            .filter(|c| {
-                c.kind() == kind && c.name() != preparation.target() && left.iter().all(|(n, _)| *n != c.name())
-            })
+            .filter(|c| c.kind() == kind && !is_target(c.name()) && left.iter().all(|(n, _)| *n != c.name()))
             .map(|c| match c.missing() {
                 0 => short(c.name()),
                 1 => format!("{} (1 field missing)", short(c.name())),
@@ -98,39 +98,43 @@ pub fn training(history: &History) {
     say!("training  ended after {epochs} epochs and {seconds:.1} s{early}{best}");
 }
 
-/// How well it does on the rows it learned from, and on those that it has not seen.
-pub fn scores(net: &Network, train: &Metrics, test: &Metrics) {
-    say!("\n{:<30} {:>12} {:>12}", "", "training", "test");
-    let Some(preparation) = net.preparation() else { return };
-    if let ([train], [test]) = (&train.errors[..], &test.errors[..]) {
-        let line = |name, train: f64, test: f64| say!("{name:<30} {:>12} {:>12}", rounded(train), rounded(test));
-        line("RMSE, root mean square error", train.rmse(), test.rmse());
-        line("MAE, mean absolute error", train.mae, test.mae);
-        say!("{:<30} {:>12.3} {:>12.3}", "R2, share of variance explained", train.r2, test.r2);
-    } else {
-        let line = |name, train: f64, test: f64| {
-            say!("{name:<30} {:>10.1} % {:>10.1} %", 100.0 * train, 100.0 * test);
-        };
-        line("right", train.accuracy, test.accuracy);
-        if let Some(confusion) = &test.confusion {
-            let share = |metrics: &Metrics, class| {
-                let rows = metrics.confusion.as_ref().map_or(0, |confusion| confusion.support(class));
-                rows as f64 / metrics.rows as f64
-            };
-            let most = (0..confusion.classes()).max_by(|a, b| share(train, *a).total_cmp(&share(train, *b)));
-            let most = most.unwrap_or(0);
-            let name = short(preparation.classes().get(most).map_or("", String::as_str));
-            line(&format!("were it always {name}"), share(train, most), share(test, most));
-            classes(preparation.classes(), confusion);
-        }
-    }
+/// How well it does on some parts of the rows, the last of which is shown class by class.
+pub fn scores(net: &Network, parts: &[(&str, &Metrics)]) {
+    let (Some(preparation), [(_, first), .., (name, last)] | [(name, first @ last)]) = (net.preparation(), parts)
+    else {
+        return;
+    };
+    let line = |name: &str, cell: &dyn Fn(&Metrics) -> String| {
+        let cells: String = parts.iter().map(|(_, metrics)| format!(" {:>12}", cell(metrics))).collect();
+        say!("{name:<30}{cells}");
+    };
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let heads: String = parts.iter().map(|(name, _)| format!(" {name:>12}")).collect();
+    say!("\n{:<30}{heads}", "");
+    let Some(confusion) = &last.confusion else {
+        let of =
+            |metrics: &Metrics, what: fn(&OutputErrors) -> String| metrics.errors.first().map_or(String::new(), what);
+        line("RMSE, root mean square error", &|metrics| of(metrics, |errors| rounded(errors.rmse())));
+        line("MAE, mean absolute error", &|metrics| of(metrics, |errors| rounded(errors.mae)));
+        line("R2, share of variance explained", &|metrics| of(metrics, |errors| format!("{:.3}", errors.r2)));
+        return;
+    };
+    line("right", &|metrics| percent(metrics.accuracy));
+    let share = |metrics: &Metrics, class| {
+        let rows = metrics.confusion.as_ref().map_or(0, |confusion| confusion.support(class));
+        rows as f64 / metrics.rows as f64
+    };
+    let most = (0..confusion.classes()).max_by(|a, b| share(first, *a).total_cmp(&share(first, *b))).unwrap_or(0);
+    let always = short(preparation.classes().get(most).map_or("", String::as_str));
+    line(&format!("were it always {always}"), &|metrics| percent(share(metrics, most)));
+    classes(preparation.classes(), confusion, &format!("{name} rows"));
 }
 
-/// Each class of the test rows: how many of them were found, and how many of the answers were right.
-fn classes(names: &[String], confusion: &Confusion) {
+/// Each class of some rows: how many of them were found, and how many of the answers were right.
+fn classes(names: &[String], confusion: &Confusion, rows: &str) {
     const SHOWN: usize = 20;
     let width = names.iter().take(SHOWN).map(|name| short(name).chars().count()).max().unwrap_or(0).max(5);
-    say!("\n{:<width$}  test rows     found      right", "class");
+    say!("\n{:<width$} {rows:>10} {:>9} {:>10}", "class", "found", "right");
     for (class, name) in names.iter().enumerate().take(SHOWN) {
         let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
         let (recall, precision) = (percent(confusion.recall(class)), percent(confusion.precision(class)));
@@ -142,20 +146,27 @@ fn classes(names: &[String], confusion: &Confusion) {
     say!("found: rows of the class that were answered so (recall); right: answers that were so (precision)");
 }
 
-/// Some test rows, and what the net says of them.
-pub fn examples(net: &Network, test: &Table) -> Result<()> {
-    let Some(preparation) = net.preparation() else { return Ok(()) };
-    let rows: Vec<u32> = (0..8).take(test.len()).collect();
-    let some = test.select(&rows)?;
-    let answers = net.predict_table(&some)?;
-    let target = some.column(preparation.target())?;
-    let truth = |row| match target.field(row) {
+/// The fields of a column, as they are shown.
+fn fields(table: &Table, column: &str) -> Result<Vec<String>> {
+    let column = table.column(column)?;
+    let shown = |row| match column.field(row) {
         Field::Number(x) => rounded(x),
         Field::Text(text) => short(text),
         _ => String::new(),
     };
-    let width = (0..some.len()).map(|row| truth(row).chars().count()).max().unwrap_or(0).max(5);
-    say!("\nSome test rows:\n{:>width$}  answer", "truth");
+    Ok((0..table.len()).map(shown).collect())
+}
+
+/// Some rows, and what the net says of them, beside the truth where the table has it.
+pub fn examples(net: &Network, table: &Table, what: &str, has_target: bool) -> Result<()> {
+    let Some(preparation) = net.preparation() else { return Ok(()) };
+    let rows: Vec<u32> = (0..8).take(table.len()).collect();
+    let some = table.select(&rows)?;
+    let answers = net.predict_table(&some)?;
+    let truth = if has_target { fields(&some, preparation.target())? } else { Vec::new() };
+    let width = truth.iter().map(|truth| truth.chars().count()).max().unwrap_or(0).max(5);
+    let head = if truth.is_empty() { "answer".to_owned() } else { format!("{:>width$}  answer", "truth") };
+    say!("\nSome {what}:\n{head}");
     for row in 0..some.len() {
         let answer = match (answers.class(row), answers.class_index(row), answers.probabilities(row)) {
             (Some(class), Some(index), Some(shares)) => {
@@ -163,7 +174,10 @@ pub fn examples(net: &Network, test: &Table) -> Result<()> {
             }
             _ => rounded(answers.value(row).unwrap_or(f64::NAN)),
         };
-        say!("{:>width$}  {answer}", truth(row));
+        match truth.get(row) {
+            Some(truth) => say!("{truth:>width$}  {answer}"),
+            None => say!("{answer}"),
+        }
     }
     Ok(())
 }
@@ -198,16 +212,61 @@ pub fn charts(net: &Network, history: &History, test: &Table, metrics: &Metrics,
     Ok(())
 }
 
+/// What the net says of every row, as CSV.
+pub fn answers(preparation: &Preparation, answers: &Predictions) -> String {
+    let quoted = |text: &str| match text.contains(['"', ',', ';', '\t', '\r', '\n']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    };
+    let target = quoted(preparation.target());
+    let mut lines = match preparation.task() {
+        Task::Classification => format!("{target},probability\n"),
+        _ => format!("{target}\n"),
+    };
+    for row in 0..answers.len() {
+        lines += &match (answers.class(row), answers.class_index(row), answers.probabilities(row)) {
+            (Some(class), Some(index), Some(shares)) => format!("{},{}\n", quoted(class), shares[index]),
+            _ => format!("{}\n", answers.value(row).unwrap_or(f64::NAN)),
+        };
+    }
+    lines
+}
+
+/// The measures of some rows.
+fn part(metrics: &Metrics) -> Value {
+    match &metrics.errors[..] {
+        [errors] => json!({ "rows": metrics.rows, "rmse": errors.rmse(), "mae": errors.mae, "r2": errors.r2 }),
+        _ => json!({ "rows": metrics.rows, "accuracy": metrics.accuracy }),
+    }
+}
+
+const fn task(preparation: &Preparation) -> &'static str {
+    match preparation.task() {
+        Task::Classification => "classify",
+        _ => "regress",
+    }
+}
+
+/// The results of a net that was trained before, as one JSON object; without measures where no target is known.
+pub fn json_of_loaded(table: &Table, net: &Network, metrics: Option<&Metrics>) -> Value {
+    let Some(preparation) = net.preparation() else { return Value::Null };
+    json!({
+        "task": task(preparation),
+        "target": preparation.target(),
+        "classes": preparation.classes(),
+        "device": net.device().kind(),
+        "sizes": net.sizes(),
+        "rows": table.len(),
+        "measured": metrics.map(part),
+    })
+}
+
 /// The results as one JSON object.
 pub fn json(table: &Table, net: &Network, history: &History, train: &Metrics, test: &Metrics) -> Value {
     let Some(preparation) = net.preparation() else { return Value::Null };
     let left_out: serde_json::Map<_, _> = preparation.left_out().map(|(c, why)| (c.to_owned(), json!(why))).collect();
-    let part = |metrics: &Metrics| match &metrics.errors[..] {
-        [errors] => json!({ "rows": metrics.rows, "rmse": errors.rmse(), "mae": errors.mae, "r2": errors.r2 }),
-        _ => json!({ "rows": metrics.rows, "accuracy": metrics.accuracy }),
-    };
     json!({
-        "task": if preparation.task() == Task::Classification { "classify" } else { "regress" },
+        "task": task(preparation),
         "target": preparation.target(),
         "classes": preparation.classes(),
         "columns": table.columns().iter().map(|column| column.name()).collect::<Vec<_>>(),
