@@ -3,6 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::common::fail;
+
+/// What runs every peer but those in Rust.
+const PROGRAM: &str = "python_peers.py";
+
 /// The folder of the programs: `python_peers.py WHICH SIZES BATCH STEPS`, and `burn_candle WHICH SIZES BATCH STEPS` where it was
 /// built. Each prints `NAME SIZES bBATCH : STEPS steps/s, ...`.
 pub struct Peers {
@@ -11,7 +16,15 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// Ends the program where there are none in the folder, or no Python: that is known before hours of measuring.
     pub fn new(folder: &Path, python: &Path) -> Self {
+        let program = folder.join(PROGRAM);
+        if !program.is_file() {
+            fail(&format!("--peers: there is no {}", program.display()), 2);
+        }
+        if let Err(error) = Command::new(python).arg("--version").output() {
+            fail(&format!("--python: cannot run {}: {error}", python.display()), 2);
+        }
         Self { folder: folder.to_owned(), python: python.to_owned() }
     }
 
@@ -21,7 +34,7 @@ impl Peers {
             Command::new(self.folder.join("burn_candle"))
         } else {
             let mut command = Command::new(&self.python);
-            command.arg(self.folder.join("python_peers.py"));
+            command.arg(self.folder.join(PROGRAM));
             command
         };
         let output = command.args([which, sizes, &batch.to_string(), &steps.to_string()]).output();

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use wgrad::plan::PlanKind;
-use wgrad::{Activation, Cost, Device, Network, Population, Result, Sgd, Trainer, data};
+use wgrad::{Activation, AdapterSummary, Cost, Device, Network, Population, Result, Sgd, Trainer, data};
 
-use crate::common::say;
+use crate::common::{fail, say};
 use crate::measure::{Job, Sizes, median, open};
 use crate::peers::Peers;
 
@@ -33,6 +33,8 @@ pub struct Settings<'a> {
 struct Table<'a> {
     settings: &'a Settings<'a>,
     rows: Vec<Value>,
+    /// Before anything is measured: the names of what there is to measure.
+    names: Option<Vec<String>>,
 }
 
 impl Table<'_> {
@@ -88,33 +90,48 @@ impl Net {
 
 /// Measures row after row and prints each as soon as it is known.
 pub fn run(settings: &Settings<'_>) -> Value {
-    let mut table = Table { settings, rows: Vec::new() };
+    let adapters = Device::list();
+    let mut names = Table { settings, rows: Vec::new(), names: Some(Vec::new()) };
+    walk(&mut names, &adapters);
+    let names = names.names.unwrap_or_default();
+    if !names.iter().any(|name| name.contains(settings.only)) {
+        fail(&format!("no row's name holds '{}'; they are:\n{}", settings.only, names.join("\n")), 2);
+    }
+    let mut table = Table { settings, rows: Vec::new(), names: None };
     say!("\n| work | measured | bar | holds |\n|---|---|---|---|");
+    walk(&mut table, &adapters);
+    Value::Array(table.rows)
+}
+
+/// From row to row.
+fn walk(table: &mut Table<'_>, adapters: &[AdapterSummary]) {
     for (net, bars) in [
         (SMALL, &[("jax-scan", 2.0)][..]),
         (MIDDLE, &[("jax-scan", 1.3), ("numpy", 1.3)]),
         (LARGE, &[("jax-scan", 1.0), ("torch", 1.0), ("numpy", 1.0)]),
     ] {
-        against_peers(&mut table, "cpu", &format!("CPU, {}", net.name()), net, bars);
+        against_peers(table, "cpu", &format!("CPU, {}", net.name()), net, bars);
     }
-    told(&mut table, "host cost (noop), fused plan, 784-30-10", host_cost);
-    let adapters = Device::list();
-    for adapter in &adapters {
+    told(table, "host cost (noop), fused plan, 784-30-10", host_cost);
+    for adapter in adapters {
         let backend = adapter.info.backend.to_str();
         let name = adapter.info.name.split(" (").next().unwrap_or(&adapter.info.name);
         let word = format!("{backend}:{name}");
-        if adapter.software { software(&mut table, &word) } else { real(&mut table, &word) }
+        if adapter.software { software(table, &word) } else { real(table, &word) }
     }
-    let work = "every row of a real GPU";
-    if adapters.iter().all(|adapter| adapter.software) && table.wants(work) {
-        table.open(work, "there is none here", "see docs/measurements.md");
+    if adapters.iter().all(|adapter| adapter.software) {
+        told(table, "every row of a real GPU", |table, work| {
+            table.open(work, "there is none here", "see docs/measurements.md");
+            Ok(())
+        });
     }
-    Value::Array(table.rows)
 }
 
 /// A row that may fail: then the table says why.
 fn told(table: &mut Table<'_>, work: &str, measure: impl FnOnce(&mut Table<'_>, &str) -> Result<()>) {
-    if table.wants(work)
+    if let Some(names) = &mut table.names {
+        names.push(work.to_owned());
+    } else if table.wants(work)
         && let Err(error) = measure(table, work)
     {
         table.open(work, &error.to_string(), "-");
