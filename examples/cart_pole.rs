@@ -63,7 +63,8 @@ fn run(options: &Options) -> Result<()> {
     let (mut episodes, mut said) = (0, 0);
     while episodes < options.episodes {
         let mut batch = Vec::new();
-        for _ in 0..options.batch {
+        // The last batch ends where the episodes do.
+        for _ in 0..options.batch.min(options.episodes - episodes) {
             let episode = play(&policy, &mut random)?;
             lengths.push_back(episode.actions.len());
             if lengths.len() > 100 {
