@@ -120,7 +120,8 @@ fn digits(options: &Options) -> wgrad::Result<(Dataset, Dataset)> {
     Ok((train.take(most)?, test))
 }
 
-/// The same networks one after another, with the same kernel and with the device's own choice.
+/// The same networks one after another, with the same kernel and with the device's own choice. On the CPU they are not asked for a
+/// plan: its members train as they would alone.
 fn compare(
     options: &Options,
     device: &Device,
@@ -130,7 +131,11 @@ fn compare(
     together: f64,
 ) -> wgrad::Result<()> {
     let [batch, epochs] = [options.batch_size, options.epochs].map(usize::from);
-    let ways = [("the persistent plan", Some(PlanKind::Persistent)), ("the device's own choice of plan", None)];
+    let own = (" with the device's own choice of plan", None);
+    let ways = match device.kind() {
+        "cpu" => vec![("", None)],
+        _ => vec![(" with the persistent plan", Some(PlanKind::Persistent)), own],
+    };
     for (name, kind) in ways {
         let (mut same, watch) = (0, Instant::now());
         for (member, trained) in members.iter().zip(population.networks()) {
@@ -149,7 +154,7 @@ fn compare(
         }
         let alone = watch.elapsed().as_secs_f64();
         say!(
-            "alone     one after another with {name}: {alone:.2} s, {:.2} times as long; {same} of {} end with the same bits",
+            "alone     one after another{name}: {alone:.2} s, {:.2} times as long; {same} of {} end with the same bits",
             alone / together,
             members.len()
         );
