@@ -4,7 +4,7 @@
 use std::fmt::Arguments;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::exit;
 
 use wgrad::Error;
@@ -76,6 +76,25 @@ fn probe(path: &Path) -> std::io::Result<()> {
         }
         _ => OpenOptions::new().append(true).open(path).map(drop),
     }
+}
+
+/// Ends the program where two options name one file, so that one would take the place of the other.
+pub fn expect_different<'a>(files: impl IntoIterator<Item = (&'static str, &'a Path)>) {
+    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+    for (option, path) in files {
+        let place = place(path);
+        if let Some((other, _)) = seen.iter().find(|(_, there)| *there == place) {
+            fail(&format!("{other} and {option} are one file, {}; name another for one of them", path.display()), 2);
+        }
+        seen.push((option, place));
+    }
+}
+
+/// A path as it is told from others: by the file where there is one, else by the folder and the name.
+fn place(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let by_folder = || Some(std::fs::canonicalize(parent).ok()?.join(path.file_name()?));
+    std::fs::canonicalize(path).ok().or_else(by_folder).unwrap_or_else(|| path.to_owned())
 }
 
 /// Makes the folder where it is missing, and ends the program unless files can be made in it.

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use common::{expect_folder, expect_writable, fail, fail_with, grouped, say};
+use common::{expect_different, expect_folder, expect_writable, fail, fail_with, grouped, say};
 use options::Options;
 use sha2::{Digest, Sha256};
 use wgrad::progress::Progress;
@@ -53,6 +53,10 @@ fn run(options: &Options) -> Result<()> {
         Some(resumed) => resumed,
         None => (options.network(&train, &device)?, options.trainer(train.len())),
     };
+    let kept = options.save.as_ref().or(options.resume.as_ref()).map(|path| ("--save", path.as_path()));
+    let json = options.json.as_deref().map(|path| ("--json", path));
+    let history = options.history.iter().map(|path| ("--history", path.as_path()));
+    expect_different(kept.into_iter().chain(json).chain(history));
     expect_writable(options.json.iter().chain(&options.history).map(PathBuf::as_path));
     if let Some(folder) = &options.charts {
         expect_folder(folder);

@@ -165,7 +165,7 @@ pub struct Options {
 
     /// Save the run to this file after every epoch and at its end, and the best epoch beside it
     #[arg(long, value_name = "FILE", help_heading = "Results")]
-    save: Option<PathBuf>,
+    pub save: Option<PathBuf>,
     /// Go on with the run in this file, as it was set and on the same data, and save it there again unless --save names another; of
     /// the settings only --epochs, --max-steps, --max-time and --monitor can be given
     #[arg(long, value_name = "FILE", conflicts_with_all = OF_NEW_RUNS, help_heading = "Results")]

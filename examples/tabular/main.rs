@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use common::{expect_folder, expect_writable, fail, fail_with, say, share};
+use common::{expect_different, expect_folder, expect_writable, fail, fail_with, say, share};
 use wgrad::data::{Preparation, Table, TableReader, Task};
 use wgrad::progress::Progress;
 use wgrad::{
@@ -101,6 +101,10 @@ struct Parts {
 }
 
 fn run(options: &Options) -> Result<()> {
+    let (save, load, json) = (options.save.as_deref(), options.load.as_deref(), options.json.as_deref());
+    let files = [("--csv", Some(&*options.csv)), ("--save", save), ("--load", load), ("--json", json)];
+    let files = files.into_iter().chain([("--answers", options.answers.as_deref())]);
+    expect_different(files.filter_map(|(option, path)| Some((option, path?))));
     let device = match &options.device {
         Some(word) => Device::named(word)?,
         None => Device::auto()?,
