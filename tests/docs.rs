@@ -52,18 +52,38 @@ fn files_that_are_named_exist() {
     let mut count = 0;
     for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
         let text = text(document);
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        let links = links.filter(|target| !target.contains("://") && !target.starts_with('#'));
         let named = code(&text).filter(|word| {
             ["src/", "shaders/", "tests/", "examples/", "scripts/", "docs/"].iter().any(|front| word.starts_with(front))
                 && !word.contains([' ', '*', '<'])
         });
-        for path in links.chain(named) {
+        for path in links(&text).chain(named) {
             count += 1;
             assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{document} names {path}");
         }
     }
     assert!(count > 30, "only {count} names were found");
+}
+
+/// The targets of links to files of this repository.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    links.filter(|target| !target.contains("://") && !target.starts_with('#'))
+}
+
+#[test]
+fn files_that_are_linked_are_in_the_package() {
+    let manifest = text("Cargo.toml");
+    let excluded = manifest.lines().find(|line| line.starts_with("exclude = ")).expect("a list");
+    let excluded: Vec<&str> = excluded.split('"').skip(1).step_by(2).map(|path| path.trim_start_matches('/')).collect();
+    let mut count = 0;
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"] {
+        for link in links(&text(document)) {
+            count += 1;
+            let out = excluded.iter().find(|out| Path::new(link).starts_with(out));
+            assert!(out.is_none(), "{document} links {link}, and the package leaves out {out:?}");
+        }
+    }
+    assert!(count >= 8, "only {count} links were found");
 }
 
 #[test]
