@@ -25,7 +25,9 @@ pub(crate) use cost::{argmax, row_right};
 pub(crate) use data::BYTE;
 pub(crate) use dropout::random_bits;
 pub(crate) use memory::{Bound, Buffer, Memory, room_for};
-pub(crate) use threads::{Teams, alone};
+pub(crate) use threads::Teams;
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+pub(crate) use threads::alone;
 
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params};

@@ -22,6 +22,7 @@ thread_local! {
 }
 
 /// Has this thread run plans without the help of others meanwhile, if so it is: where as many threads as there are cores do so.
+#[cfg(any(test, all(feature = "blocking", not(target_arch = "wasm32"))))]
 pub(crate) fn alone<R>(so: bool, work: impl FnOnce() -> R) -> R {
     struct Before(bool);
     impl Drop for Before {

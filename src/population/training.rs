@@ -5,7 +5,6 @@ use std::ops::{ControlFlow, Range};
 use super::recovery::{self, Kept};
 use super::{Population, PopulationReport};
 use crate::backend::Engine;
-use crate::cpu;
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -211,7 +210,8 @@ impl Population {
             loop {
                 let next = waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                 let Some((member, (network, trainer))) = next else { return done };
-                let fit = |mut trainer: Trainer<'_>| cpu::alone(threads == cores, || trainer.fit(network, data, None));
+                let fit =
+                    |mut trainer: Trainer<'_>| crate::cpu::alone(threads == cores, || trainer.fit(network, data, None));
                 done.push((member, trainer.and_then(fit)));
             }
         };
