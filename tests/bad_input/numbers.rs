@@ -250,7 +250,7 @@ fn populations_given_nothing_and_nonsense() {
     assert!(matches!(spoilt.fit(&one), Err(Error::Several { problems }) if problems.len() == 3));
 }
 
-/// What is NaN is never better, whatever came first.
+/// What is NaN or infinite is never better, whatever came first: no file could hold it.
 #[test]
 fn watching_what_is_not_a_number() {
     let mut net = Network::new(1).dense(1, Activation::Identity).build(&Device::cpu()).expect("a network");
@@ -270,7 +270,7 @@ fn watching_what_is_not_a_number() {
     };
     assert_eq!(seen(&[f64::NAN, 2.0, f64::NAN, 1.0]), (vec![false, true, false, true], Some(4), 0));
     assert_eq!(seen(&[f64::NAN, f64::NAN]), (vec![false, false], None, 2));
-    assert_eq!(seen(&[f64::INFINITY, 1.0, f64::INFINITY]), (vec![true, true, false], Some(2), 1));
+    assert_eq!(seen(&[f64::INFINITY, 1.0, f64::INFINITY]), (vec![false, true, false], Some(2), 1));
     // Neither has a history of nothing a best epoch.
     assert_eq!(History::default().best(Metric::TrainCost), None);
     assert_eq!(History::default().final_test_accuracy(), None);
