@@ -517,7 +517,7 @@ fn plans_that_cannot_be_are_typed_errors() {
         for (inputs, targets) in [(Format::F32, Format::F32), (Format::U8, Format::Label)] {
             let source = Source::Dataset { len: usize::MAX, inputs, targets };
             let refused = Plan::new(kind, &Request { source, ..good });
-            assert_limit(refused, "max_storage_buffer_binding_size", "endless data");
+            assert_limit(refused, "bytes of one buffer", "endless data");
         }
     }
 }
