@@ -109,11 +109,10 @@ fn large_steps_and_forced_plans_are_trained_one_after_another() {
             let report = population.fit(&digits()).expect("training");
             assert_eq!(report.at_once, 1, "{device}, {width} wide");
             assert_ne!(report.plan, PlanKind::Persistent, "{device}, {width} wide");
-            assert!(
-                kind.is_none_or(|kind| kind == report.plan),
-                "{device}: {} where {kind:?} was asked for",
-                report.plan
-            );
+            // The fused plan's kernels bind up to eight buffers: where there are fewer, the textbook's do its work.
+            let few = device.limits().max_storage_buffers < 8;
+            let own = kind.map(|kind| if few { PlanKind::Textbook } else { kind });
+            assert!(own.is_none_or(|own| own == report.plan), "{device}: {} where {kind:?} was asked for", report.plan);
             assert!(bits(&population.networks()[0]) == bits(&population.networks()[1]), "{device}");
         }
     }
