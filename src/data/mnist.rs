@@ -88,12 +88,12 @@ pub fn load_idx_pair(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes
 /// ```
 ///
 /// # Errors
-/// As [`load_idx_pair`], and [`Error::File`] if the folder does not exist or lacks a file, or if the test set has other
-/// features, or a class that the training set has not.
+/// As [`load_idx_pair`], with [`Error::Io`] of the kind [`NotFound`](io::ErrorKind::NotFound) if the folder does not exist or
+/// lacks a file, and [`Error::File`] if the test set has other features, or a class that the training set has not.
 pub fn load_mnist_dir(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     let dir = dir.as_ref();
     if !metadata(dir)?.is_some_and(|m| m.is_dir()) {
-        return Err(Error::file(dir, "this is no folder; the folder with the four MNIST files was expected"));
+        return Err(missing(dir, "this is no folder; the folder with the four MNIST files was expected"));
     }
     // All four are looked for before any is read, which takes time.
     let train_images = find(dir, "train-images", "idx3-ubyte")?;
@@ -126,7 +126,12 @@ fn find(dir: &Path, stem: &str, kind: &str) -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    Err(Error::file(dir, format!("none of {} is in this folder; put one of them there", names.join(", "))))
+    Err(missing(dir, format!("none of {} is in this folder; put one of them there", names.join(", "))))
+}
+
+/// What was asked for is not there, which is no fault of a file.
+fn missing(path: &Path, problem: impl Into<String>) -> Error {
+    Error::io(path, io::Error::new(io::ErrorKind::NotFound, problem.into()))
 }
 
 /// What the system knows of a path; `None` if there is nothing there. A path that may not be looked at is an error of its own:

@@ -74,6 +74,18 @@ pub fn problem<T: std::fmt::Debug>(path: &Path, result: Result<T>) -> String {
     }
 }
 
+/// As [`problem`], of what is not there.
+#[track_caller]
+pub fn missing<T: std::fmt::Debug>(path: &Path, result: Result<T>) -> String {
+    match result.unwrap_err() {
+        Error::Io { path: named, source } => {
+            assert_eq!((named.as_path(), source.kind()), (path, std::io::ErrorKind::NotFound));
+            source.to_string()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[track_caller]
 pub fn contains(text: &str, part: &str) {
     assert!(text.contains(part), "'{text}' does not contain '{part}'");

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wgrad::data::{load_idx_pair, load_mnist_dir};
 use wgrad::{Error, Inputs, Result};
 
-use crate::make::{Folder, contains, floats, gzip, idx, problem, small};
+use crate::make::{Folder, contains, floats, gzip, idx, missing, problem, small};
 
 // ---- images and labels -----------------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ fn the_usual_names_with_dash_or_dot_plain_or_packed() {
 fn missing_folder() {
     let folder = Folder::new();
     for path in [folder.path().join("nothing"), folder.put("file", &[])] {
-        contains(&problem(&path, load_mnist_dir(&path)), "this is no folder");
+        contains(&missing(&path, load_mnist_dir(&path)), "this is no folder");
     }
 }
 
@@ -135,7 +135,7 @@ fn missing_file_of_the_four() {
     for name in NAMES {
         let folder = mnist(NAMES.map(String::from), contents());
         fs::remove_file(folder.path().join(name)).unwrap();
-        let text = problem(folder.path(), load_mnist_dir(folder.path()));
+        let text = missing(folder.path(), load_mnist_dir(folder.path()));
         let dotted = name.replace("-idx", ".idx");
         contains(&text, &format!("none of {name}, {name}.gz, {dotted}, {dotted}.gz is in this folder"));
     }
