@@ -94,10 +94,12 @@ impl Adapters {
     pub(crate) fn none(&self, wanted: &str) -> Error {
         let found: Vec<_> = self.infos().map(|(info, _)| describe(&info)).collect();
         let found = if found.is_empty() {
-            "none; is a driver for Vulkan, Metal, DX12 or OpenGL installed? (on Linux, `vulkaninfo --summary` tells)"
+            "none; is a driver for Vulkan, Metal or DX12 installed? (on Linux, `vulkaninfo --summary` tells); OpenGL has to be named, \
+             as gl:NAME, and 'cpu' is the CPU backend, which needs no driver"
                 .to_owned()
         } else {
-            format!("{}; name one to use it, for example WGRAD_DEVICE=\"{}\"", found.join(", "), self.example())
+            let found = found.join(", ");
+            format!("{found}; name one to use it, such as \"{}\", or 'cpu' for the CPU backend", self.example())
         };
         Error::NoAdapter { wanted: wanted.to_owned(), found }
     }
