@@ -468,6 +468,16 @@ impl Device {
         }
     }
 
+    /// How many threads the CPU backend may have.
+    #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+    pub(crate) fn cpu_threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        match &self.place {
+            Place::Cpu(teams) if teams.threads() > 0 => teams.threads(),
+            _ => all(),
+        }
+    }
+
     /// As [`engine`](Self::engine), for plans and buffers that anyone may have written: shaders keep wgpu's run-time checks.
     pub(crate) fn checked_engine(&self) -> Engine {
         match &self.place {

@@ -27,7 +27,7 @@ pub(crate) use dropout::random_bits;
 pub(crate) use memory::{Bound, Buffer, Memory, room_for};
 pub(crate) use threads::Teams;
 #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-pub(crate) use threads::alone;
+pub(crate) use threads::at_most;
 
 use crate::error::{Error, Result};
 use crate::kernel::{Element, Kernel, Params};

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder, Yield};
@@ -17,20 +17,22 @@ const READY: Duration = Duration::from_micros(300);
 const NAP: Duration = Duration::from_micros(100);
 
 thread_local! {
-    /// Whether what this thread runs it runs alone.
-    static ALONE: Cell<bool> = const { Cell::new(false) };
+    /// The most threads of a plan that this thread runs, with this one; 0 means all that a team has.
+    static MOST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Has this thread run plans without the help of others meanwhile, if so it is: where as many threads as there are cores do so.
+/// Has this thread run plans with no more threads than this meanwhile, itself among them, where others want the cores too. 0 means all
+/// that a team has.
 #[cfg(any(test, all(feature = "blocking", not(target_arch = "wasm32"))))]
-pub(crate) fn alone<R>(so: bool, work: impl FnOnce() -> R) -> R {
-    struct Before(bool);
+pub(crate) fn at_most<R>(threads: usize, work: impl FnOnce() -> R) -> R {
+    /// Puts back what it was, also when there is a panic.
+    struct Before(usize);
     impl Drop for Before {
         fn drop(&mut self) {
-            ALONE.set(self.0);
+            MOST.set(self.0);
         }
     }
-    let _before = Before(ALONE.replace(so));
+    let _before = Before(MOST.replace(threads));
     work()
 }
 
@@ -43,17 +45,16 @@ pub(crate) struct Teams(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// How many threads a team has: 0 means as many as rayon would start.
+    /// How many threads a team has at most: 0 means as many as rayon would start.
     threads: usize,
-    idle: Mutex<Vec<ThreadPool>>,
+    idle: Mutex<Vec<Team>>,
     /// There is one core, or no more threads are to be had: no further team is tried.
     none: AtomicBool,
 }
 
 impl Shared {
-    fn idle(&self) -> MutexGuard<'_, Vec<ThreadPool>> {
-        // Nothing that could panic is done under this lock.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, Vec<Team>> {
+        lock(&self.idle)
     }
 }
 
@@ -67,30 +68,39 @@ impl Teams {
     pub(super) fn run(&self, work: impl FnOnce(usize) + Send) {
         // A thread of the caller's own rayon pool would do other work of that pool while it waits for a team: work which may want
         // the very network that waits. And there the cores are taken.
-        if ALONE.get() || rayon::current_thread_index().is_some() {
+        if MOST.get() == 1 || rayon::current_thread_index().is_some() {
             return work(1);
         }
         let lent = self.lend();
         match &lent.team {
-            Some(team) => {
-                let count = team.current_num_threads();
-                team.install(|| with_helpers(count, work));
-            }
+            Some(team) => team.run(work),
             None => work(1),
         }
+    }
+
+    /// How many threads a plan has at most; 0 means as many as rayon would start.
+    #[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
+    pub(crate) fn threads(&self) -> usize {
+        self.0.threads
     }
 
     /// An idle team, or a new one, if there can be one.
     fn lend(&self) -> Lent<'_> {
         let Self(shared) = self;
-        let idle = shared.idle().pop();
+        let threads = match (shared.threads, MOST.get()) {
+            (0, threads) | (threads, 0) => threads,
+            (threads, most) => threads.min(most),
+        };
+        let take = |idle: &mut Vec<Team>| {
+            let at = idle.iter().rposition(|team| team.asked == threads)?;
+            Some(idle.swap_remove(at))
+        };
+        let idle = take(&mut shared.idle());
         let team = idle.or_else(|| {
             if cfg!(target_arch = "wasm32") || shared.none.load(Ordering::Relaxed) {
                 return None;
             }
-            let name = |i| format!("wgrad-{i}");
-            let team = ThreadPoolBuilder::new().num_threads(shared.threads).thread_name(name).build();
-            let team = team.ok().filter(|team| team.current_num_threads() > 1);
+            let team = Team::of(threads);
             shared.none.store(team.is_none(), Ordering::Relaxed);
             team
         });
@@ -101,7 +111,7 @@ impl Teams {
 /// A team that goes back among the idle ones, also when the work panics.
 struct Lent<'a> {
     shared: &'a Shared,
-    team: Option<ThreadPool>,
+    team: Option<Team>,
 }
 
 impl Drop for Lent<'_> {
@@ -112,49 +122,109 @@ impl Drop for Lent<'_> {
     }
 }
 
-fn with_helpers(count: usize, work: impl FnOnce(usize) + Send) {
-    /// Says that the work is over, also when it panics.
-    struct Over<'a>(&'a AtomicBool);
-    impl Drop for Over<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Release);
-        }
-    }
-    let over = AtomicBool::new(false);
-    let owner = rayon::current_thread_index();
-    let owned = || {
-        let _over = Over(&over);
-        work(count);
-    };
-    rayon::join(owned, || helpers(count - 1, owner, &over));
+/// Threads that do one plan together.
+#[derive(Debug)]
+struct Team {
+    /// How many threads were asked for.
+    asked: usize,
+    threads: ThreadPool,
+    call: Arc<Call>,
 }
 
-fn helpers(count: usize, owner: Option<usize>, over: &AtomicBool) {
-    if count > 1 {
-        rayon::join(|| help(owner, over), || helpers(count - 1, owner, over));
-    } else {
-        help(owner, over);
+impl Team {
+    /// Starts more than one thread, or none.
+    fn of(threads: usize) -> Option<Self> {
+        let name = |i| format!("wgrad-{i}");
+        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build().ok()?;
+        if pool.current_num_threads() < 2 {
+            return None;
+        }
+        let call = Arc::new(Call::default());
+        let heard = Arc::clone(&call);
+        // For as long as there is a team. If each plan asked for helpers anew, a thread that waits for a piece could come upon that
+        // task, and would help until the end of the plan that waits for the piece.
+        pool.spawn_broadcast(move |_| heard.answer());
+        Some(Self { asked: threads, threads: pool, call })
+    }
+
+    /// Runs `work` on one of the threads, where the others help, and tells it how many there are.
+    fn run(&self, work: impl FnOnce(usize) + Send) {
+        /// The work is over, also when it panics.
+        struct Over<'a>(&'a Call);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.is_on.store(false, Ordering::Release);
+            }
+        }
+        self.call.say(&self.call.is_on);
+        let _over = Over(&self.call);
+        let count = self.threads.current_num_threads();
+        self.threads.install(|| work(count));
     }
 }
 
-/// Does the pieces of others until the plan is over.
-fn help(owner: Option<usize>, over: &AtomicBool) {
-    // The thread that runs the plan may come here while it waits for a piece; then the plan would wait for itself.
-    if rayon::current_thread_index() == owner {
-        return;
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.call.say(&self.call.is_last);
     }
-    let mut idle: Option<Instant> = None;
-    while !over.load(Ordering::Acquire) {
-        if rayon::yield_now() == Some(Yield::Executed) {
-            idle = None;
-            continue;
-        }
-        match idle.get_or_insert_with(Instant::now).elapsed() {
-            time if time < SPIN => std::hint::spin_loop(),
-            time if time < READY => std::thread::yield_now(),
-            _ => std::thread::sleep(NAP),
+}
+
+/// What the threads of a team wait for.
+#[derive(Debug, Default)]
+struct Call {
+    /// There is a plan to help with.
+    is_on: AtomicBool,
+    /// There will be no further one.
+    is_last: AtomicBool,
+    /// Held while one of these becomes true, so that nobody who has just looked sleeps through it.
+    door: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Call {
+    fn say(&self, what: &AtomicBool) {
+        let _door = lock(&self.door);
+        what.store(true, Ordering::Release);
+        self.bell.notify_all();
+    }
+
+    /// A thread of the team: does what there is to do while a plan runs, and sleeps between two plans.
+    fn answer(&self) {
+        loop {
+            let mut door = lock(&self.door);
+            while !(self.is_on.load(Ordering::Acquire) || self.is_last.load(Ordering::Acquire)) {
+                door = self.bell.wait(door).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(door);
+            if self.is_last.load(Ordering::Acquire) {
+                return;
+            }
+            #[cfg(test)]
+            tests::come_late();
+            self.help();
         }
     }
+
+    /// Does the pieces of the plan, or all of it, until it is over.
+    fn help(&self) {
+        let mut idle: Option<Instant> = None;
+        while self.is_on.load(Ordering::Acquire) {
+            if rayon::yield_now() == Some(Yield::Executed) {
+                idle = None;
+                continue;
+            }
+            match idle.get_or_insert_with(Instant::now).elapsed() {
+                time if time < SPIN => std::hint::spin_loop(),
+                time if time < READY => std::thread::yield_now(),
+                _ => std::thread::sleep(NAP),
+            }
+        }
+    }
+}
+
+/// Nothing that could panic is done under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `f(first, out)` for up to `parts` pieces of `out`, each of whole rows, `first` the number of its first row. Pieces begin
@@ -204,7 +274,54 @@ fn pieces<T: Send>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Teams, alone, split, split_two};
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::{Teams, at_most, split, split_two};
+
+    /// How many microseconds late the helpers of every team are.
+    static LATE: AtomicUsize = AtomicUsize::new(0);
+
+    pub(super) fn come_late() {
+        let late = LATE.load(Ordering::Relaxed) as u64;
+        if late > 0 {
+            std::thread::sleep(Duration::from_micros(late));
+        }
+    }
+
+    /// A thread that waits for a piece looks for other work meanwhile, and what it finds may be to help: until the plan is over, which
+    /// waits for that very piece.
+    #[test]
+    fn nobody_who_is_waited_for_helps() {
+        LATE.store(200, Ordering::Relaxed);
+        let (done, is_done) = mpsc::channel();
+        // Its threads would never end where one waits for itself: then this one is left behind.
+        std::thread::spawn(move || {
+            for threads in [3, 4, 8] {
+                let teams = Teams::of(threads);
+                for run in 0..300 {
+                    teams.run(|count| {
+                        for cut in 0..3 {
+                            let mut out = vec![0; 64];
+                            split(&mut out, 1, 1, count + cut, &|first, out: &mut [usize]| {
+                                let turns = Cell::new(0);
+                                (0..100 * (first + run % 7))
+                                    .for_each(|i| turns.set(std::hint::black_box(turns.get() + i)));
+                                out.fill(1);
+                            });
+                            assert!(out.iter().all(|&times| times == 1));
+                        }
+                    });
+                }
+            }
+            let _ = done.send(());
+        });
+        let end = is_done.recv_timeout(Duration::from_secs(120));
+        LATE.store(0, Ordering::Relaxed);
+        end.expect("a plan waits for itself");
+    }
 
     #[test]
     fn every_row_is_done_once_whatever_the_cut() {
@@ -281,8 +398,19 @@ mod tests {
         assert_eq!(count(), 2);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
         assert_eq!(pool.install(count), 1);
-        assert_eq!(alone(true, count), 1);
-        assert_eq!(alone(true, || alone(false, count)), 2);
+        assert_eq!(at_most(1, count), 1);
+        assert_eq!(at_most(1, || at_most(0, count)), 2);
         assert_eq!(count(), 2);
+    }
+
+    #[test]
+    fn a_team_has_no_more_threads_than_are_wanted() {
+        for (threads, most, seen) in [(4, 3, 3), (4, 0, 4), (3, 4, 3), (4, 3, 3), (0, 2, 2)] {
+            let teams = Teams::of(threads);
+            for _ in 0..2 {
+                at_most(most, || teams.run(|count| assert_eq!(count, seen)));
+            }
+            assert_eq!(teams.0.idle().len(), 1);
+        }
     }
 }

@@ -201,8 +201,10 @@ impl Population {
     async fn on_threads(&mut self, data: &Dataset, kept: &mut Kept) -> Result<PopulationReport> {
         use std::sync::Mutex;
         let left = kept.done.len()..self.networks.len();
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = cores.min(left.len());
+        let most = self.device.cpu_threads();
+        let threads = most.min(left.len()).max(1);
+        // What is left of the cores helps each with large products.
+        let each = if threads > 1 { most / threads } else { 0 };
         let trainers: Vec<_> = left.clone().map(|member| self.trainer_on(member, data, kept)).collect();
         let waiting = Mutex::new(self.networks[left].iter_mut().zip(trainers).enumerate());
         let work = || {
@@ -210,8 +212,7 @@ impl Population {
             loop {
                 let next = waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                 let Some((member, (network, trainer))) = next else { return done };
-                let fit =
-                    |mut trainer: Trainer<'_>| crate::cpu::alone(threads == cores, || trainer.fit(network, data, None));
+                let fit = |mut trainer: Trainer<'_>| crate::cpu::at_most(each, || trainer.fit(network, data, None));
                 done.push((member, trainer.and_then(fit)));
             }
         };
