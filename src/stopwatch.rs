@@ -2,27 +2,26 @@
 
 use std::time::Duration;
 
+// In a browser the standard library's clock panics.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use std::time::Instant;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use web_time::Instant;
+
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 pub(crate) const TARGET: Duration = Duration::from_millis(100);
 
-/// Measures a submission. The standard library has no clock in a browser: each submission is taken to be as long as it should be there.
+/// Measures a submission. A browser may round its clock to a millisecond and more, so what it says may be nothing.
 pub(crate) struct Stopwatch {
-    #[cfg(not(target_arch = "wasm32"))]
-    start: std::time::Instant,
+    start: Instant,
 }
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self {
-            #[cfg(not(target_arch = "wasm32"))]
-            start: std::time::Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
-        #[cfg(not(target_arch = "wasm32"))]
-        return self.start.elapsed();
-        #[cfg(target_arch = "wasm32")]
-        TARGET
+        self.start.elapsed()
     }
 }

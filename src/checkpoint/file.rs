@@ -86,7 +86,11 @@ pub(super) fn sweep(path: &Path) {
                 && name.ends_with(TEMPORARY[1])
                 && entry.file_type().is_ok_and(|t| t.is_file())
         });
-        if is_temporary && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        // Locked until it is gone: who made it just now waits for the lock, and then makes another.
+        if is_temporary
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
             // One more left over does no harm.
             let _ = fs::remove_file(entry.path());
         }

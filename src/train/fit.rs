@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rescue::Rescue;
 use super::run::Training;
-use super::state::{Identity, Position, Rest};
+use super::state::{Identity, Position, Rest, Resumed};
 use super::stopping::{Metric, Watch};
 use super::{Callback, EpochReport, Event, History, Settings, StopReason, Trainer};
 use crate::Checkpoints;
@@ -44,6 +44,8 @@ struct Fit<'n, 't, 'c> {
     rescue: &'t mut Rescue,
     /// Since the last save.
     since: Stopwatch,
+    /// What a run that ends within an epoch goes on with, if it goes on.
+    within: Option<Rest>,
     /// Whether the network has the best parameters now.
     is_best: bool,
 }
@@ -65,23 +67,23 @@ impl Trainer<'_> {
         // Time goes on while a device is looked for.
         let mut clock = Clock { watch: Stopwatch::start(), before: Duration::ZERO, most: max_time };
         let mut rescue = Rescue::of(&self.recovery, net).await?;
-        let resumed = self.resumed.clone();
+        // The trainer has it until the run has ended well: another try after an error, a panic or a dropped future would begin with the
+        // first epoch, and write that over what was saved.
+        let mut resumed = self.resumed.clone();
         loop {
             let ended = match rescue.failed.take() {
                 Some(error) => Err(error),
-                None => self.attempt(net, train, test, &mut clock, &mut rescue).await,
+                None => self.attempt(net, train, test, &mut resumed, &mut clock, &mut rescue).await,
             };
             match ended {
                 Err(error) if rescue.helps(&error) => {
-                    let recovered = self.recover(error, net, [Some(train), test], &mut rescue).await;
-                    recovered.inspect_err(|_| self.resumed.clone_from(&resumed))?;
+                    self.recover(error, net, [Some(train), test], &mut rescue).await?;
                 }
-                Ok(history) => return Ok(history),
-                Err(error) => {
-                    // So that another try does not begin with the first epoch, and write that over what was saved.
-                    self.resumed = resumed;
-                    return Err(error);
+                Ok(history) => {
+                    self.resumed = None;
+                    return Ok(history);
                 }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -92,11 +94,12 @@ impl Trainer<'_> {
         net: &mut Network,
         train: &Dataset,
         test: Option<&Dataset>,
+        resumed: &mut Option<Box<Resumed>>,
         clock: &mut Clock,
         rescue: &mut Rescue,
     ) -> Result<History> {
         let (record, is_best) = {
-            let mut run = Training::open(self, net, train, test)?;
+            let mut run = Training::open(self, resumed.as_deref(), net, train, test)?;
             if let Some(checkpoints) = &self.checkpoints {
                 run.train = Some(Identity::of(train));
                 run.test = test.map(Identity::of);
@@ -104,13 +107,22 @@ impl Trainer<'_> {
                 run.settings.check_storable()?;
                 checkpoints.sweep();
             }
-            let resumed = self.resumed.take().is_some();
+            let resumed = resumed.take().is_some();
             if resumed {
                 clock.before = Duration::try_from_secs_f64(run.record.elapsed).unwrap_or_default();
             }
             let is_rescued = rescue.restore(&mut run);
             let (callback, checkpoints) = (&mut self.callback, self.checkpoints.clone());
-            let mut fit = Fit { run, clock, callback, checkpoints, rescue, since: Stopwatch::start(), is_best: false };
+            let mut fit = Fit {
+                run,
+                clock,
+                callback,
+                checkpoints,
+                rescue,
+                since: Stopwatch::start(),
+                within: None,
+                is_best: false,
+            };
             fit.until_it_ends(resumed, is_rescued).await?;
             (std::mem::take(&mut fit.run.record), fit.is_best)
         };
@@ -200,10 +212,12 @@ impl Fit<'_, '_, '_> {
             // What was done of an epoch is no epoch: the run goes on within it, if it goes on.
             if report.steps == self.run.steps_per_epoch() {
                 self.save_after_epoch(&report, stop.is_some()).await?;
-                if self.rescue.is_due_after_epoch() {
+                if self.rescue.is_due() {
                     let rest = self.rest().await?;
                     self.rescue.keep(rest);
                 }
+            } else if let (Some(stop), Some(rest)) = (stop, self.within.take()) {
+                self.save_within(rest, stop)?;
             }
         }
         Ok(())
@@ -268,8 +282,12 @@ impl Fit<'_, '_, '_> {
             }
             let pause = Stopwatch::start();
             let since = self.since.elapsed();
-            let saves = |to: &Checkpoints| stops || to.within_epoch(self.run.place.steps, since);
-            if self.checkpoints.as_ref().is_some_and(saves) {
+            let saves = |to: &Checkpoints| to.within_epoch(self.run.place.steps, since);
+            if stops && self.checkpoints.is_some() {
+                let rest = self.rest().await?;
+                self.rescue.keep(rest.clone());
+                self.within = Some(rest);
+            } else if self.checkpoints.as_ref().is_some_and(saves) {
                 self.save().await?;
             } else if self.rescue.is_due() {
                 let rest = self.rest().await?;
@@ -318,6 +336,14 @@ impl Fit<'_, '_, '_> {
         self.since = Stopwatch::start();
         self.rescue.keep(rest);
         Ok(())
+    }
+
+    /// Saves a run that ends within an epoch, as it was before that part of an epoch was evaluated: with what network it leaves.
+    fn save_within(&mut self, mut rest: Rest, stop: StopReason) -> Result<()> {
+        let Some(checkpoints) = &self.checkpoints else { return Ok(()) };
+        rest.record.history.stop = Some(stop);
+        rest.is_best = self.is_best;
+        checkpoints.save(&self.run.bytes_of(&rest)?)
     }
 
     /// Saves the run where it is time to, at its end, and where the epoch was the best.

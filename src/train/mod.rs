@@ -304,7 +304,6 @@ impl<'a> Trainer<'a> {
     /// Ends a [`fit`](Self::fit_async) after about this time, evaluations included, also within an epoch; what was done of the
     /// epoch is reported. At least one submission of mini-batches is done. How far a run comes then depends on the machine.
     #[must_use]
-    #[cfg(not(target_arch = "wasm32"))]
     pub const fn max_time(mut self, time: Duration) -> Self {
         self.settings.max_time = Some(time);
         self
@@ -382,7 +381,9 @@ impl<'a> Trainer<'a> {
     /// Those of [`check`](Self::check); [`Error::Limit`](crate::Error::Limit) and [`Error::OutOfMemory`](crate::Error::OutOfMemory);
     /// what the device reports.
     pub fn start<'n>(&self, net: &'n mut Network, train: &Dataset) -> Result<Training<'n>> {
-        let mut run = Training::open(self, net, train, None)?;
+        let mut run = Training::open(self, self.resumed.as_deref(), net, train, None)?;
+        // It goes on, and its end is the caller's to say.
+        run.record.history.stop = None;
         run.train = Some(state::Identity::of(train));
         run.with_recovery(self, train);
         Ok(run)

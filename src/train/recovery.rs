@@ -110,8 +110,7 @@ impl Recovery {
     }
 
     /// How much time may have to be trained again, at most; 10 s unless set, and 0 keeps the state after every submission. To keep it
-    /// is to wait for the device and to read the parameters and what the optimiser remembers: with Adam 12 bytes a parameter. In a
-    /// browser, where time is not looked at, it is kept at the end of every epoch.
+    /// is to wait for the device and to read the parameters and what the optimiser remembers: with Adam 12 bytes a parameter.
     pub const fn every(mut self, time: Duration) -> Self {
         self.every = time;
         self

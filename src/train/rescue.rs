@@ -78,11 +78,6 @@ impl Rescue {
         self.is_on && self.since.elapsed() >= self.every
     }
 
-    /// As [`is_due`](Self::is_due), at the end of an epoch.
-    pub(super) fn is_due_after_epoch(&self) -> bool {
-        self.is_due() || self.is_on && cfg!(target_arch = "wasm32")
-    }
-
     /// Keeps this state, unless it has come to numbers that are none: the run gets there again from the last one.
     pub(super) fn keep(
         &mut self,

@@ -68,6 +68,8 @@ pub struct Training<'n> {
     begun: bool,
     /// What one step takes, in seconds, as last seen.
     per_step: Option<f64>,
+    /// The most steps of the next submission.
+    growth: usize,
     in_flight: Option<(usize, Later<Duration>)>,
     scores: Option<Later<Scores>>,
     pub(super) verifying: Option<Verifying>,
@@ -136,8 +138,9 @@ impl<'n> Training<'n> {
     }
 
     /// Checks what was asked for, uploads the data, and prepares the plans.
-    pub(crate) fn open(
+    pub(super) fn open(
         trainer: &Trainer<'_>,
+        resumed: Option<&Resumed>,
         net: &'n mut Network,
         train: &Dataset,
         test: Option<&Dataset>,
@@ -151,8 +154,7 @@ impl<'n> Training<'n> {
         // A mini-batch has no use for more rows than there are.
         let rows = settings.batch_size.min(train.len());
         let (mut place, mut record, mut carried) = (Position::default(), Record::default(), Vec::new());
-        if let Some(resumed) = &trainer.resumed {
-            let Resumed { state, scores } = &**resumed;
+        if let Some(Resumed { state, scores }) = resumed {
             let of = [Some(Identity::of(train)), test.map(Identity::of)];
             state.suits(settings, of, net.optimizer_steps(), batches.steps())?;
             (place, record, carried) = (state.place, state.record_for(settings), scores.clone());
@@ -181,6 +183,7 @@ impl<'n> Training<'n> {
             carried,
             begun: false,
             per_step: None,
+            growth: 1,
             in_flight: None,
             scores: None,
             verifying: None,
@@ -199,7 +202,7 @@ impl<'n> Training<'n> {
 
     /// On from where this run came to, in the place of where it begins.
     pub(super) fn go_on(&mut self, rest: &Rest) {
-        let Rest { net: _, place, record, slowed, slowest, scores } = rest;
+        let Rest { net: _, place, record, slowed, slowest, is_best: _, scores } = rest;
         (self.place, self.record, self.carried) = (*place, record.clone(), scores.clone());
         (self.pace.slowed, self.pace.slowest) = (*slowed, *slowest);
     }
@@ -373,7 +376,7 @@ impl<'n> Training<'n> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough number of steps")]
         let fits = self.per_step.map_or(1, |step| (budget.as_secs_f64() / step) as usize);
         let left = steps - self.place.step;
-        let count = fits.clamp(1, MOST_STEPS).min(left).min(self.until_verified());
+        let count = fits.clamp(1, self.growth).min(left).min(self.until_verified());
         if count == 0 && left > 0 {
             self.verify_step()?;
         }
@@ -406,6 +409,8 @@ impl<'n> Training<'n> {
         #[allow(clippy::cast_precision_loss, reason = "at most MOST_STEPS")]
         let per_step = took.as_secs_f64().max(1e-7) / steps as f64;
         self.per_step = Some(per_step);
+        // At most four times as many as ever before: a clock that is rounded may say that those took no time.
+        self.growth = self.growth.max(steps.saturating_mul(4).min(MOST_STEPS));
         self.place.seconds += took.as_secs_f64();
     }
 

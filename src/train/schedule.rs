@@ -259,7 +259,6 @@ impl Schedule {
         }
     }
 
-    /// Refuses numbers that cannot work.
     /// How many schedules are one within another.
     pub(crate) fn pieces(&self) -> usize {
         match &self.0 {
@@ -269,6 +268,7 @@ impl Schedule {
         }
     }
 
+    /// Refuses numbers that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         let mut problems = Problems::default();
         match &self.0 {

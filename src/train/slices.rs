@@ -92,8 +92,7 @@ impl Training<'_> {
     /// Asks for the state where it is time to, and leaves out what was reported before the device failed.
     fn seen(&mut self, mut stepped: Stepped, slices: &mut Slices) -> Stepped {
         let Slices { rescue, keeping, reported, .. } = slices;
-        let is_due = rescue.is_due() || stepped.epoch.is_some() && rescue.is_due_after_epoch();
-        if is_due && keeping.is_none() {
+        if rescue.is_due() && keeping.is_none() {
             *keeping = Some(self.rest_later());
         }
         stepped.epoch = stepped.epoch.filter(|report| report.epoch > *reported);
@@ -107,8 +106,7 @@ impl Training<'_> {
         if lost.asked.is_none() {
             let is_first = rescue.tries == 0;
             if rescue.tries < recovery.retries {
-                // In a browser the clock is not at hand.
-                if !is_first && !cfg!(target_arch = "wasm32") && lost.since.elapsed() < recovery.pause {
+                if !is_first && lost.since.elapsed() < recovery.pause {
                     return Ok(false);
                 }
                 lost.asked = recovery.device(self.net.device(), lost.last.as_ref().unwrap_or(&lost.cause), is_first);

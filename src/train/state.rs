@@ -29,6 +29,9 @@ pub(super) struct State {
     pub(super) slowed: Slowed,
     pub(super) slowest: bool,
     pub(super) record: Record,
+    /// Of a run that ended within an epoch: whether it was best then, and left the parameters of now.
+    #[serde(default)]
+    pub(super) is_best: bool,
     pub(super) train: Identity,
     pub(super) test: Option<Identity>,
 }
@@ -92,6 +95,8 @@ pub(super) struct Rest {
     pub(super) record: Record,
     pub(super) slowed: Slowed,
     pub(super) slowest: bool,
+    /// Whether a run that ended within an epoch was best then.
+    pub(super) is_best: bool,
     /// Cost and right answers of each step of the epoch under way.
     pub(super) scores: Vec<u32>,
 }
@@ -166,9 +171,9 @@ impl Snapshot {
 
     /// The network that the run left, or that it had come to.
     pub(crate) fn into_network(self) -> (Stored, Vec<f32>) {
-        let Record { history, best_parameters, .. } = self.state.record;
+        let State { record: Record { history, best_parameters, .. }, is_best, .. } = self.state;
         let is_over = history.stop.is_some() && !best_parameters.is_empty();
-        (self.network, if is_over { best_parameters } else { self.parameters })
+        (self.network, if is_over && !is_best { best_parameters } else { self.parameters })
     }
 
     /// What the bytes of a checkpoint say, or what is wrong with them.
@@ -297,6 +302,7 @@ impl Rest {
             slowed: self.slowed,
             slowest: self.slowest,
             record: self.record.clone(),
+            is_best: self.is_best,
             train: train.ok_or_else(|| Error::file(BYTES, "the data of this run are not known"))?,
             test,
         };
@@ -332,7 +338,8 @@ impl Training<'_> {
     /// As [`rest`](Self::rest), where the host has the numbers.
     pub(super) fn rest_with(&self, net: AtRest, scores: Vec<u32>) -> Rest {
         let (place, record) = (self.place, self.record.clone());
-        Rest { net, place, record, slowed: self.pace.slowed, slowest: self.pace.slowest, scores }
+        let (slowed, slowest) = (self.pace.slowed, self.pace.slowest);
+        Rest { net, place, record, slowed, slowest, is_best: false, scores }
     }
 
     /// The run, with its network, as the bytes of a checkpoint: what [`Trainer::resume`] goes on with. It can be taken at any
@@ -472,6 +479,7 @@ impl Trainer<'_> {
             slowed: Slowed::default(),
             slowest: false,
             record: Record { history, ..Record::default() },
+            is_best: false,
             train: Identity::of(data),
             test: None,
         };

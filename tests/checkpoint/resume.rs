@@ -334,6 +334,76 @@ fn the_network_of_a_run_that_is_over_is_its_best() {
     assert!(bits(&last) != bits(&net), "the run goes on from its last epoch");
 }
 
+/// Also where it ended within an epoch: that part of an epoch may be its best, and the run goes on as if there had been no end.
+#[test]
+fn a_run_that_ends_within_an_epoch_says_what_network_it_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.st");
+    let (train, test, device) = (data(ROWS, 1), data(13, 2), Device::cpu());
+    let run = |steps| {
+        let run = Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(4.0)).batch_size(BATCH).epochs(30);
+        run.keep_best(Metric::TestCost).max_steps(steps)
+    };
+    let mut whole = net(&device, PlanKind::Fused, 0.0);
+    let whole_history = run(60).fit(&mut whole, &train, Some(&test)).expect("a run");
+    let mut seen = [0; 3];
+    for steps in 1..60 {
+        let mut net = net(&device, PlanKind::Fused, 0.0);
+        let saved = run(steps).checkpoints(Checkpoints::new(&file));
+        let history = { saved }.fit(&mut net, &train, Some(&test)).expect("a run");
+        let loaded = Network::load(&file, &device).expect("a network");
+        assert!(bits(&loaded) == bits(&net), "not what a run of {steps} steps left");
+        let (mut net, trainer) = Trainer::resume(&file, &device).expect("a checkpoint");
+        assert_eq!(trainer.history().expect("one").stop, Some(StopReason::Steps));
+        let is_whole = history.epochs.last().expect("one").steps == ROWS.div_ceil(BATCH);
+        seen[if is_whole { 0 } else { 1 + usize::from(history.restored == Some(history.epochs.len())) }] += 1;
+        let again = { trainer.max_steps(60) }.fit(&mut net, &train, Some(&test)).expect("the rest");
+        assert!(bits(&net) == bits(&whole), "{steps} steps and the others");
+        assert_eq!(again.restored, whole_history.restored);
+    }
+    assert!(
+        seen.iter().all(|&seen| seen > 0),
+        "ends after an epoch, within one that was not best, within the best: {seen:?}"
+    );
+}
+
+/// It is over no more.
+#[test]
+fn a_run_that_goes_on_in_slices_has_its_network_of_now() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.st");
+    let (train, device) = (data(ROWS, 1), Device::cpu());
+    let mut net = net(&device, PlanKind::Fused, 0.0);
+    let run = Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(4.0)).batch_size(BATCH).epochs(4);
+    let saved = run.keep_best(Metric::TrainCost).checkpoints(Checkpoints::new(&file));
+    { saved }.fit(&mut net, &train, None).expect("a run");
+    let (mut net, trainer) = Trainer::resume(&file, &device).expect("a checkpoint");
+    let mut run = trainer.start(&mut net, &train).expect("a run");
+    run.step_for(Duration::from_millis(2)).expect("some steps");
+    run.save(&file).expect("a file");
+    drop(run);
+    assert!(bits(&Network::load(&file, &device).expect("a network")) == bits(&net));
+}
+
+/// A trainer that began anew would write its first epochs over the file.
+#[test]
+fn a_resumed_run_whose_callback_panics_does_not_begin_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.st");
+    let (train, device) = (data(ROWS, 1), Device::cpu());
+    let mut net = net(&device, PlanKind::Fused, 0.0);
+    let run = || Trainer::new(Cost::BinaryCrossEntropy, Sgd::new(0.5)).batch_size(BATCH);
+    run().epochs(2).checkpoints(Checkpoints::new(&file)).fit(&mut net, &train, None).expect("a run");
+    let (mut net, trainer) = Trainer::resume(&file, &device).expect("a checkpoint");
+    let mut trainer = trainer.epochs(4).checkpoints(Checkpoints::new(&file)).on_event(|_| panic!("on purpose"));
+    let fit = std::panic::AssertUnwindSafe(|| trainer.fit(&mut net, &train, None));
+    assert!(std::panic::catch_unwind(fit).is_err());
+    assert_eq!(trainer.position(), Some((2, 0)));
+    let error = trainer.fit(&mut net, &train, None).expect_err("a network that has moved on");
+    assert!(error.to_string().contains("network of the resumed run"), "{error}");
+    assert_eq!(Trainer::resume(&file, &device).expect("a checkpoint").1.position(), Some((2, 0)));
+}
+
 /// What would not be the same run is refused before it starts.
 #[test]
 fn other_data_networks_and_schedules_are_refused() {
