@@ -70,6 +70,8 @@ fn probe(path: &Path) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         // A pipe's reader would take it for the end.
         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Ok(()),
+        // A symbolic link to what is not there yet is written through.
+        Err(error) if error.kind() == ErrorKind::NotFound && path.is_symlink() => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             OpenOptions::new().write(true).create_new(true).open(path)?;
             std::fs::remove_file(path)

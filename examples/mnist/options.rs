@@ -349,6 +349,15 @@ impl Options {
         if let Some(reason @ (StopReason::EarlyStopping | StopReason::Plateau)) = stop {
             fail(&format!("{file} ended after {done} {epochs}, and cannot go on: {reason}"), 2);
         }
+        // A limit is stored with the run, and holds until there is another.
+        let limit = match stop {
+            Some(StopReason::Steps) if self.max_steps.is_none() => Some("--max-steps"),
+            Some(StopReason::Time) if self.max_time.is_none() => Some("--max-time"),
+            _ => None,
+        };
+        if let Some(option) = limit {
+            fail(&format!("{file} ended because of its {option}; give {option} with more than it had"), 2);
+        }
         let steps = net.optimizer_steps();
         if self.max_steps.is_some_and(|most| most as u64 <= steps) {
             fail(&format!("{file} already has {steps} steps; give --max-steps {} or more", steps + 1), 2);
