@@ -57,8 +57,8 @@
 //! |---|---|---|
 //! | `gpu` | yes | the GPU backend through wgpu, which is re-exported |
 //! | `blocking` | yes | blocking forms of whatever waits; never on wasm32 |
-//! | `plot` | no | charts of a run, as SVG and PNG |
-//! | `progress` | no | a progress bar |
+//! | `plot` | no | charts of a run, as SVG and PNG; not on wasm32 |
+//! | `progress` | no | a progress bar; not on wasm32 |
 //! | `onnx` | no | networks to ONNX and from it |
 
 #![warn(missing_docs, unreachable_pub)]

@@ -136,7 +136,9 @@ pub(crate) fn describe(info: &AdapterInfo) -> String {
         DeviceType::VirtualGpu => "virtual GPU",
         _ => "unknown kind",
     };
-    format!("{} ({}, {kind})", info.name, info.backend)
+    // A browser may keep the name to itself.
+    let name = if info.name.is_empty() { "unnamed adapter" } else { &info.name };
+    format!("{name} ({}, {kind})", info.backend)
 }
 
 /// Whether the adapter computes on the CPU. Drivers say so by their type, but for OpenGL the name has to tell.

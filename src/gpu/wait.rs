@@ -104,6 +104,7 @@ struct Answer<T: 'static> {
 
 /// How long a wait lasts: while submissions that came before it are done, and for the patience after that.
 #[derive(Clone, Copy)]
+#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "there, the event loop waits"))]
 struct Until {
     submitted: u64,
     patience: Duration,
