@@ -59,8 +59,8 @@ impl Device {
         Self::cpu_because("it was asked for", 0)
     }
 
-    /// The CPU backend with this many threads for large products, at most 1024; 0 means as many as rayon has. The results have
-    /// the same bits whatever the number.
+    /// The CPU backend with this many threads for large products, and for the networks of a [`Population`](crate::Population), at most
+    /// 1024; 0 means as many as rayon has. The results have the same bits whatever the number.
     #[must_use]
     pub fn cpu_with_threads(threads: usize) -> Self {
         Self::cpu_because("it was asked for", threads)

@@ -2,12 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::metrics::Evaluation;
-use crate::stopwatch::Instant;
 use crate::train::{EpochReport, Event};
 
 /// Time between two plain lines.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 // In a browser the standard library's clock panics.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use std::time::Instant;
+use std::time::Instant;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use web_time::Instant;
+use web_time::Instant;
 
 /// How long one submission should keep the device busy: long enough to hide the host, short enough for every watchdog.
 pub(crate) const TARGET: Duration = Duration::from_millis(100);

@@ -274,18 +274,17 @@ fn pieces<T: Send>(
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc;
     use std::time::Duration;
 
     use super::{Teams, at_most, split, split_two};
 
     /// How many microseconds late the helpers of every team are.
-    static LATE: AtomicUsize = AtomicUsize::new(0);
+    static LATE: AtomicU64 = AtomicU64::new(0);
 
     pub(super) fn come_late() {
-        let late = LATE.load(Ordering::Relaxed) as u64;
+        let late = LATE.load(Ordering::Relaxed);
         if late > 0 {
             std::thread::sleep(Duration::from_micros(late));
         }
@@ -306,9 +305,10 @@ mod tests {
                         for cut in 0..3 {
                             let mut out = vec![0; 64];
                             split(&mut out, 1, 1, count + cut, &|first, out: &mut [usize]| {
-                                let turns = Cell::new(0);
-                                (0..100 * (first + run % 7))
-                                    .for_each(|i| turns.set(std::hint::black_box(turns.get() + i)));
+                                // Pieces of unlike length, so that threads wait for one another.
+                                for turn in 0..100 * (first + run % 7) {
+                                    std::hint::black_box(turn);
+                                }
                                 out.fill(1);
                             });
                             assert!(out.iter().all(|&times| times == 1));
